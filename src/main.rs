@@ -1,0 +1,13 @@
+use std::process::ExitCode;
+
+use devsup::{cli, daemon, keeper};
+
+/// Keeper, shim and daemon are this same binary; they are entered before anything else is set up.
+fn main() -> ExitCode {
+    match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
+        Some("__keep") => keeper::keep(),
+        Some("__shim") => keeper::shim(),
+        Some("__daemon") => daemon::run(),
+        _ => cli::run(),
+    }
+}

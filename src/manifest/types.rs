@@ -1,0 +1,283 @@
+//! The manifest as the rest of devsup sees it: typed, defaults filled in, valid by construction.
+//!
+//! `PartialEq` on [`Service`] is *meaning*: two entries are equal exactly when a run born with one need not be replaced
+//! for the other. So nothing here carries a source position, a comment or the order of keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A service's name: `[a-z0-9][a-z0-9_-]*`, at most 40 bytes (checked by the parser), cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A checked manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The file that was read (absolute, symlinks resolved), and `services.local.toml` beside it when it was merged.
+    pub files: Vec<PathBuf>,
+    /// The manifest's folder: relative paths were resolved against it.
+    pub dir: PathBuf,
+    /// The project's name: `name`, or the folder's.
+    pub name: String,
+    pub aws: Aws,
+    /// In name order. Dependencies exist and have no cycle.
+    pub services: BTreeMap<Name, Arc<Service>>,
+    pub sandbox: Sandbox,
+}
+
+/// `[aws]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aws {
+    pub base_role: Option<RoleArn>,
+    pub profile: Option<String>,
+    pub region: Option<String>,
+    pub role_prefix: Option<String>,
+    pub sts_endpoint: Option<String>,
+}
+
+/// One entry of the manifest, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: Name,
+    pub command: Command,
+    /// Absolute.
+    pub working_dir: PathBuf,
+    pub env: BTreeMap<String, String>,
+    /// Absolute; read again at every start.
+    pub env_file: Vec<PathBuf>,
+    pub clean_env: bool,
+    pub autostart: bool,
+    pub depends_on: BTreeMap<Name, Dependency>,
+    pub restart: Restart,
+    pub backoff: Backoff,
+    pub max_restarts: Option<u32>,
+    /// A signal number of this machine, e.g. 15.
+    pub stop_signal: i32,
+    pub stop_mode: StopMode,
+    pub stop_timeout: Duration,
+    pub stop_command: Option<Command>,
+    pub role: Option<Role>,
+    /// The base identity on purpose. Never together with `role`.
+    pub inherit_aws: bool,
+    /// How a replacement is made. The manifest refuses `overlap` until ports can be handed over; the supervisor knows it.
+    pub replace: Replace,
+    /// How long a new run may take to be ready. 0 until `ready` is supported: alive for [`Service::ALIVE`] is ready.
+    pub ready_timeout: Duration,
+}
+
+impl Service {
+    /// With no readiness check a run is ready once it has lived this long.
+    pub const ALIVE: Duration = Duration::from_secs(1);
+
+    /// Does a run need a lease before it may start?
+    pub fn needs_lease(&self) -> bool {
+        self.role.is_some()
+    }
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Exec'd as it is; never empty.
+    Exec(Vec<String>),
+    /// A string that uses shell syntax: `/bin/sh -c`.
+    Shell(String),
+}
+
+impl Command {
+    /// The argument vector that is exec'd.
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Exec(argv) => argv.clone(),
+            Self::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub condition: Condition,
+    /// A replacement of the dependency replaces this service too (`depends_on.x.restart = true`).
+    pub restart: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    Started,
+    Ready,
+    Completed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    pub first: Duration,
+    pub max: Duration,
+    pub reset_after: Duration,
+}
+
+/// Who gets `stop_signal`. SIGKILL always takes the whole tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopMode {
+    Group,
+    Main,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Replace {
+    Restart,
+    Overlap,
+}
+
+/// How credentials reach the process. The manifest accepts `env` only, for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    Env,
+    Endpoint,
+    Process,
+}
+
+/// `[services.x.role]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    pub arn: RoleArn,
+    /// What is asked for; AWS caps it at 1 h when the base identity is itself a role.
+    pub duration: Duration,
+    /// `None`: a sixth of the life the lease really has, at least 5 m; a third where the life is under 15 m.
+    pub rotate_before: Option<Duration>,
+    pub delivery: Delivery,
+    pub external_id: Option<String>,
+    /// May hold `{user}`, `{service}`, `{host}`, `{project}`; filled in and cut to 64 by `aws`.
+    pub session_name: String,
+    /// Inline session policy, minified JSON.
+    pub policy: Option<String>,
+    pub policy_arns: Vec<String>,
+}
+
+impl Role {
+    /// Down-scoped by a session policy: shown as `scoped`.
+    pub fn scoped(&self) -> bool {
+        self.policy.is_some() || !self.policy_arns.is_empty()
+    }
+}
+
+/// `arn:<partition>:iam::<account>:role/<path/><name>`, checked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoleArn(String);
+
+impl RoleArn {
+    /// The caller has checked the shape; `manifest::arn` is where that happens.
+    pub(crate) fn checked(arn: &str) -> Self {
+        Self(arn.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+
+    pub fn account(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
+
+    /// The role's name without its path: what an assumed-role ARN carries.
+    pub fn role_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// `[sandbox]`: what the embedded AWS holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The life of every lease, unless the request asks for less.
+    pub lease: Duration,
+    /// Bucket name to the names of the roles (no ARN) that may use it.
+    pub buckets: BTreeMap<String, Vec<String>>,
+    /// Enforce AWS's duration rules (900..43200, MaxSessionDuration, 1 h when chained) instead of shortening silently.
+    pub strict: bool,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(60), buckets: BTreeMap::new(), strict: false }
+    }
+}
+
+/// A duration in whole seconds for people: `45s`, `10m`, `1h 5m`.
+pub struct Secs(pub Duration);
+
+impl fmt::Display for Secs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.0.as_secs();
+        let text = match s {
+            0..60 => format!("{s}s"),
+            60..3600 if s % 60 == 0 || s >= 600 => format!("{}m", s / 60),
+            60..3600 => format!("{}m {}s", s / 60, s % 60),
+            3600..86400 if (s / 60) % 60 == 0 => format!("{}h", s / 3600),
+            3600..86400 => format!("{}h {}m", s / 3600, (s / 60) % 60),
+            _ => format!("{}d {}h", s / 86400, (s / 3600) % 24),
+        };
+        f.pad(&text)
+    }
+}

@@ -1,0 +1,1 @@
+//! The only place with syscalls, through nix and rustix. Imports nothing of ours.
