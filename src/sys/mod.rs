@@ -1,1 +1,3 @@
 //! The only place with syscalls, through nix and rustix. Imports nothing of ours.
+
+pub mod clock;
