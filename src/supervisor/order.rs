@@ -105,7 +105,7 @@ impl Supervisor {
 /// A rotation has this much before its deadline in which it goes whatever else goes on.
 fn pressing(slot: &Slot) -> i64 {
     let life = slot.serving().and_then(|run| run.lease.as_ref()).map_or(Duration::ZERO, super::lease::Held::life);
-    millis(slot.expected_cost().min(life / 8))
+    millis((slot.expected_cost() + slot.entry.stop_timeout).min(life / 8))
 }
 
 /// What a replacement under way will still take, by what the last one took; `None`: none is, or none that can be waited for.

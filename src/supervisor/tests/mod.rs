@@ -1,0 +1,5 @@
+//! The supervisor's behaviour as stories: given services, at some instant, a fact; then exactly these effects.
+
+mod interleavings;
+mod policy;
+mod stage;

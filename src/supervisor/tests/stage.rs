@@ -1,0 +1,276 @@
+//! A stage to tell a story on: time passes through every wake-up, effects come out as short words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::manifest::{
+    Backoff, Command as Argv, Condition, Delivery, Dependency, Name, Replace, Restart, Role, RoleArn, Service, StopMode,
+};
+use crate::supervisor::{
+    AskId, Boot, By, Command, Effect, Event, Exit, Lease, LeaseId, Mono, Now, Refusal, RunId, StopWhy, Supervisor,
+    View, Wall,
+};
+
+pub(super) const MIN: u64 = 60_000;
+
+pub(super) struct Stage {
+    pub(super) supervisor: Supervisor,
+    pub(super) now: Now,
+    words: Vec<String>,
+    asks: BTreeMap<String, AskId>,
+    requests: u32,
+}
+
+pub(super) fn service(name: &str) -> Service {
+    Service {
+        name: Name::new(name),
+        command: Argv::Exec(vec!["x".into()]),
+        working_dir: "/".into(),
+        env: BTreeMap::new(),
+        env_file: Vec::new(),
+        clean_env: false,
+        autostart: true,
+        depends_on: BTreeMap::new(),
+        restart: Restart::OnFailure,
+        backoff: Backoff {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(30),
+            reset_after: Duration::from_mins(1),
+        },
+        max_restarts: None,
+        stop_signal: 15,
+        stop_mode: StopMode::Group,
+        stop_timeout: Duration::from_secs(10),
+        stop_command: None,
+        role: None,
+        inherit_aws: false,
+        replace: Replace::Restart,
+        ready_timeout: Duration::ZERO,
+    }
+}
+
+pub(super) fn with_role(name: &str) -> Service {
+    let role = Role {
+        arn: RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}")),
+        duration: Duration::from_hours(1),
+        rotate_before: None,
+        delivery: Delivery::Env,
+        external_id: None,
+        session_name: "x".into(),
+        policy: None,
+        policy_arns: Vec::new(),
+    };
+    Service { role: Some(role), ..service(name) }
+}
+
+pub(super) fn overlapping(name: &str) -> Service {
+    Service { replace: Replace::Overlap, ready_timeout: Duration::from_secs(20), ..with_role(name) }
+}
+
+pub(super) fn needs(mut service: Service, on: &str, condition: Condition) -> Service {
+    service.depends_on.insert(Name::new(on), Dependency { condition, restart: false });
+    service
+}
+
+pub(super) fn run(name: &str, number: u32) -> RunId {
+    RunId { service: Name::new(name), number }
+}
+
+pub(super) fn refusal(code: &str, lasting: bool) -> Refusal {
+    Refusal {
+        lasting,
+        code: code.into(),
+        message: format!("{code}: no"),
+        hint: None,
+        side: None,
+        caller: None,
+        request_id: None,
+        retry_after: None,
+        at: Wall(0),
+    }
+}
+
+impl Stage {
+    pub(super) fn new(services: Vec<Service>) -> Self {
+        let now = Now { mono: Mono(1_000_000), boot: Boot(1_000_000), wall: Wall(1_790_000_000_000) };
+        let mut stage =
+            Self { supervisor: Supervisor::new(1), now, words: Vec::new(), asks: BTreeMap::new(), requests: 0 };
+        let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
+        stage.load(services);
+        stage.command(Command::Start { services: names, no_deps: false });
+        stage
+    }
+
+    pub(super) fn load(&mut self, services: Vec<Service>) {
+        let services = services.into_iter().map(Arc::new).collect();
+        self.event(Event::Loaded { services, known: Vec::new() });
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        for effect in self.supervisor.step(self.now, event) {
+            let word = match effect {
+                Effect::Ask { ask, service } => {
+                    self.asks.insert(service.name.to_string(), ask);
+                    format!("ask {}", service.name)
+                }
+                Effect::Spawn { run, lease, why, .. } => {
+                    let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+                    let lease = lease.map(|lease| format!(" on {}", lease.0)).unwrap_or_default();
+                    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+                    format!("spawn {run}{lease}{why}")
+                }
+                Effect::Stop { run, why: StopWhy::Replaced(_), .. } => format!("replace {run}"),
+                Effect::Stop { run, .. } => format!("stop {run}"),
+                Effect::Kill { run } => format!("kill {run}"),
+                Effect::Forget { lease } => format!("forget {}", lease.0),
+                Effect::Finished => "finished".into(),
+                Effect::Note(_) => continue,
+            };
+            self.words.push(word);
+        }
+    }
+
+    /// What was said since the last look.
+    pub(super) fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.words)
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.requests += 1;
+        let request = self.requests.to_string();
+        let by = By { uid: 1000, user: "alice".into() };
+        self.event(Event::Commanded { request, by, command });
+    }
+
+    pub(super) fn restart(&mut self, name: &str) {
+        self.command(Command::Restart { services: vec![Name::new(name)], timeout: None, force: false });
+    }
+
+    pub(super) fn stop(&mut self, name: &str) {
+        self.command(Command::Stop { services: vec![Name::new(name)], timeout: None });
+    }
+
+    pub(super) fn start(&mut self, name: &str) {
+        self.command(Command::Start { services: vec![Name::new(name)], no_deps: false });
+    }
+
+    pub(super) fn hold(&mut self, name: &str) {
+        self.command(Command::Hold { service: Name::new(name), lasts: None });
+    }
+
+    /// Lets time pass, through every deadline on the way.
+    pub(super) fn pass(&mut self, mut ms: u64) {
+        loop {
+            let wake = self.supervisor.next_wake(self.now);
+            let mono = wake.mono.map(|at| at.0 - self.now.mono.0);
+            let boot = wake.boot.map(|at| at.0 - self.now.boot.0);
+            let next = [mono, boot].into_iter().flatten().min().filter(|&next| next <= ms);
+            self.tick(next.unwrap_or(ms));
+            ms -= next.unwrap_or(ms);
+            if next.is_none() {
+                return;
+            }
+            self.event(Event::Woke);
+        }
+    }
+
+    /// Lets time pass until all of these have asked for their next lease.
+    pub(super) fn until_asked(&mut self, names: &[&str]) {
+        for _ in 0..3_600 {
+            if names.iter().all(|name| self.asks.contains_key(*name)) {
+                return;
+            }
+            self.pass(1_000);
+        }
+        panic!("not asked within an hour: {names:?}");
+    }
+
+    /// Lets time pass until this is said; what was said before it stays to be looked at.
+    pub(super) fn until_said(&mut self, word: &str) {
+        for _ in 0..40_000 {
+            if self.words.iter().any(|said| said.starts_with(word)) {
+                return;
+            }
+            self.pass(100);
+        }
+        panic!("never said: {word}; said: {:?}", self.words);
+    }
+
+    pub(super) fn asking(&self, name: &str) -> bool {
+        self.asks.contains_key(name)
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.now.mono.0 += ms;
+        self.now.boot.0 += ms;
+        self.now.wall.0 += ms.cast_signed();
+    }
+
+    /// The machine sleeps: monotonic stands still.
+    pub(super) fn suspend(&mut self, ms: u64) {
+        self.now.boot.0 += ms;
+        self.now.wall.0 += ms.cast_signed();
+        self.event(Event::Woke);
+    }
+
+    /// Answers the question in flight for `name`; the lease's number is the question's.
+    pub(super) fn grant(&mut self, name: &str, life_ms: u64) -> u64 {
+        let ask = self.asks.remove(name).unwrap_or_else(|| panic!("nothing was asked for {name}"));
+        self.grant_late(ask, name, life_ms);
+        ask.0
+    }
+
+    pub(super) fn grant_late(&mut self, ask: AskId, name: &str, life_ms: u64) {
+        let life = Duration::from_millis(life_ms);
+        let (issued, expires_wall) = (self.now.boot, self.now.wall + life);
+        let lease = Lease { id: LeaseId(ask.0), issued, expires: issued + life, expires_wall };
+        self.event(Event::Granted { ask, service: Name::new(name), lease });
+    }
+
+    pub(super) fn asked(&self, name: &str) -> AskId {
+        self.asks[name]
+    }
+
+    pub(super) fn refuse(&mut self, name: &str, code: &str, lasting: bool) {
+        let ask = self.asks.remove(name).unwrap_or_else(|| panic!("nothing was asked for {name}"));
+        self.event(Event::Refused { ask, service: Name::new(name), refusal: refusal(code, lasting) });
+    }
+
+    pub(super) fn started(&mut self, name: &str, number: u32) {
+        self.event(Event::Started { run: run(name, number), pid: 4000 + number });
+    }
+
+    pub(super) fn ready(&mut self, name: &str, number: u32) {
+        self.event(Event::BecameReady { run: run(name, number) });
+    }
+
+    pub(super) fn exited(&mut self, name: &str, number: u32, code: i32) {
+        self.event(Event::Exited { run: run(name, number), exit: Exit::Code(code) });
+    }
+
+    /// It ended and its tree is empty.
+    pub(super) fn over(&mut self, name: &str, number: u32, code: i32) {
+        self.exited(name, number, code);
+        self.event(Event::Gone { run: run(name, number) });
+    }
+
+    /// Up and ready on a lease of an hour.
+    pub(super) fn bring_up(&mut self, names: &[&str]) {
+        for name in names {
+            if self.asks.contains_key(*name) {
+                self.grant(name, 60 * MIN);
+            }
+        }
+        for name in names {
+            self.started(name, 1);
+            self.ready(name, 1);
+        }
+        self.pass(1_000);
+        self.said();
+    }
+
+    pub(super) fn view(&self, name: &str) -> View {
+        self.supervisor.view(self.now, name).expect("a service of the story")
+    }
+}
