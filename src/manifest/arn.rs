@@ -8,23 +8,26 @@ pub(super) struct BadArn {
 }
 
 fn bad(label: impl Into<String>) -> BadArn {
-    BadArn { label: label.into(), help: Some("a role's ARN looks like `arn:aws:iam::033145145979:role/service-a`".into()) }
+    BadArn {
+        label: label.into(),
+        help: Some("a role's ARN looks like `arn:aws:iam::033145145979:role/service-a`".into()),
+    }
 }
 
 /// Checks `arn:<partition>:iam::<account>:role/<path/><name>` (IAM limits: 20..2048 characters, name up to 64).
 pub(super) fn check_role(arn: &str) -> Result<(), BadArn> {
+    if arn.contains("${") {
+        return Err(BadArn {
+            label: "nothing is expanded in `role`".into(),
+            help: Some("write the ARN itself; one developer's own role belongs in services.local.toml".into()),
+        });
+    }
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, service, region, account, resource] = parts[..] else {
         return Err(bad("not an ARN"));
     };
     if arn.contains(char::is_whitespace) {
         return Err(bad("an ARN has no spaces"));
-    }
-    if arn.contains("${") {
-        return Err(BadArn {
-            label: "nothing is expanded in `role`".into(),
-            help: Some("write the ARN itself; one developer's own role belongs in services.local.toml".into()),
-        });
     }
     if partition != "aws" && !partition.starts_with("aws-") {
         return Err(bad(format!("`{partition}` is no partition of AWS: expected `aws`, `aws-cn` or `aws-us-gov`")));

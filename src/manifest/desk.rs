@@ -151,9 +151,7 @@ impl<'a> Desk<'a> {
     /// Strings in a list, or a single string for a list of one.
     pub(super) fn texts(&mut self, key: &str, node: &Node) -> Vec<(String, Place)> {
         match &node.value {
-            Value::List(items) => {
-                items.iter().filter_map(|item| Some((self.filled(key, item)?, item.place))).collect()
-            }
+            Value::List(items) => items.iter().filter_map(|item| Some((self.filled(key, item)?, item.place))).collect(),
             Value::Text(_) => self.filled(key, node).map(|text| (text, node.place)).into_iter().collect(),
             _ => {
                 self.wrong(key, node, "a string or a list of strings");
@@ -187,7 +185,9 @@ impl<'a> Desk<'a> {
                 .refuse(place, format!("`${{{name}}}` is known to a run only"))
                 .label("not when the manifest is read")
                 .help(format!("in a command write `${name}`: the shell expands it in the run's own environment")),
-            Why::Ports => self.refuse(place, "`ports` is not yet supported in this version").label("there is no port yet"),
+            Why::Ports => {
+                self.refuse(place, "`ports` is not yet supported in this version").label("there is no port yet")
+            }
             Why::Open => self
                 .refuse(place, "`${` is not closed")
                 .label("expected a `}`")
@@ -270,7 +270,7 @@ impl<'a> Desk<'a> {
         words: &[(&str, T)],
         foreign: &[(&str, &str)],
     ) -> Option<T> {
-        let all = quoted(words.iter().map(|(word, _)| *word));
+        let all = one_of(words.iter().map(|(word, _)| *word));
         let hint = |typed: &str| {
             let typed = typed.to_lowercase();
             let known = foreign.iter().find(|(word, _)| *word == typed).map(|(_, ours)| *ours);
@@ -310,11 +310,20 @@ impl<'a> Desk<'a> {
 
 /// "`a`, `b` and `c`"
 pub(super) fn quoted<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    listed(words, "and")
+}
+
+/// "`a`, `b` or `c`"
+pub(super) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    listed(words, "or")
+}
+
+fn listed<'w>(words: impl Iterator<Item = &'w str>, joint: &str) -> String {
     let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
     match words.split_last() {
         None => String::new(),
         Some((only, [])) => only.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {joint} {last}", rest.join(", ")),
     }
 }
 
@@ -322,4 +331,3 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
     Duration::try_from(parsed).ok()
 }
-

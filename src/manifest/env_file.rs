@@ -18,9 +18,12 @@ pub enum EnvFileError {
     Line { file: PathBuf, line: usize, problem: String },
 }
 
+/// A file as it is said to people, and its variables.
+pub type EnvFile = (String, BTreeMap<String, String>);
+
 /// The variables of every `env_file`, in order, each with the file as it is said to people. Beside a role, a variable
 /// that carries an AWS identity is an error.
-pub fn read_env_files(service: &Service) -> Result<Vec<(String, BTreeMap<String, String>)>, EnvFileError> {
+pub fn read_env_files(service: &Service) -> Result<Vec<EnvFile>, EnvFileError> {
     let mut files = Vec::new();
     for file in &service.env_file {
         let unreadable = |reason: String| EnvFileError::Unreadable { file: file.clone(), reason };
@@ -87,9 +90,9 @@ fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
 
 /// Up to a comment: a `#` at the beginning or after a blank.
 fn bare(value: &str) -> &str {
-    let comment = value.char_indices().find(|(at, letter)| {
-        *letter == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace)
-    });
+    let comment = value
+        .char_indices()
+        .find(|(at, letter)| *letter == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace));
     comment.map_or(value, |(at, _)| &value[..at]).trim_end()
 }
 

@@ -12,7 +12,7 @@ use super::node::{self, Layer, Node, Place, Table, Value};
 use super::origins::Origins;
 use super::problem::{Draft, Fault, Problem, Problems, Severity, SourceText};
 use super::trust::{self, Trust, Who};
-use super::{Manifest, NotFound, find, project, role, scrub};
+use super::{Manifest, NotFound, find, project, role, scrub, syntax};
 
 /// More is no manifest that a person wrote.
 const MOST: u64 = 1 << 20;
@@ -47,20 +47,18 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Problems> {
     check_trust(&mut desk, source, [&path, &real]);
     let mut files = vec![real.clone()];
     let mut tree = read(&mut desk, &path, &source.cwd).unwrap_or_default();
-    let whole = desk.found.iter().all(|draft| draft.fault != Fault::Absent);
+    let whole = desk.found.iter().all(|draft| draft.fault != Fault::Unreadable);
+    let mut secrets = secret_places(&tree);
     let local = find::local_of(&real);
     if local.exists() {
         check_trust(&mut desk, source, [&local]);
         let over = read(&mut desk, &local, &source.cwd).unwrap_or_default();
+        secrets.extend(secret_places(&over));
         node::merge(&mut tree, over);
         files.push(local);
     }
-    let secrets = secret_places(&tree);
-    let (manifest, tree) = if whole {
-        project::read(&mut desk, files, tree)
-    } else {
-        (Manifest::nothing(files, dir), tree)
-    };
+    let (manifest, tree) =
+        if whole { project::read(&mut desk, files, tree) } else { (Manifest::nothing(files, dir), tree) };
     check_env_files(&mut desk, source, &manifest);
     finish(desk, &secrets, manifest, &tree)
 }
@@ -83,7 +81,7 @@ fn read(desk: &mut Desk<'_>, path: &Path, cwd: &Path) -> Option<Table> {
     let bytes = match bounded(path) {
         Ok(bytes) => bytes,
         Err(reason) => {
-            desk.push(format!("`{name}` cannot be read: {reason}")).absent();
+            desk.push(format!("`{name}` cannot be read: {reason}")).unreadable();
             return None;
         }
     };
@@ -95,15 +93,13 @@ fn read(desk: &mut Desk<'_>, path: &Path, cwd: &Path) -> Option<Table> {
             desk.sources.push(SourceText { name, text: String::from_utf8_lossy(bytes).into_owned() });
             let place = Place { file, start, end: start + 3, layer: Layer::Own };
             let help = "save the file as UTF-8";
-            desk.refuse(place, "the manifest is not UTF-8").label("not a letter in UTF-8").help(help).absent();
+            desk.refuse(place, "the manifest is not UTF-8").label("not a letter in UTF-8").help(help).unreadable();
             return None;
         }
     };
     desk.sources.push(SourceText { name, text: text.clone() });
     let (parsed, errors) = DeTable::parse_recoverable(&text);
-    for error in errors {
-        syntax(desk, file, &text, &error);
-    }
+    syntax::report(desk, file, &errors);
     Some(node::table(parsed.get_ref(), file))
 }
 
@@ -116,23 +112,6 @@ fn bounded(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("it is larger than {} KiB", MOST / 1024));
     }
     std::fs::read(path).map_err(|error| role::reason(&error))
-}
-
-fn syntax(desk: &mut Desk<'_>, file: usize, text: &str, error: &toml::de::Error) {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let place = Place { file, start: span.start, end: span.end, layer: Layer::Own };
-    let (what, expected) = match error.message().split_once(", expected ") {
-        Some((what, expected)) => (what, format!("expected {expected}")),
-        None => (error.message(), String::new()),
-    };
-    let duplicate = what == "duplicate key";
-    let key = text.get(span).unwrap_or_default().to_owned();
-    let draft = if duplicate {
-        desk.refuse(place, format!("`{key}` is written twice")).label("once is enough")
-    } else {
-        desk.refuse(place, format!("not TOML: {what}")).label(expected)
-    };
-    draft.fault = Fault::Syntax;
 }
 
 fn check_trust<const N: usize>(desk: &mut Desk<'_>, source: &Source<'_>, paths: [&PathBuf; N]) {
@@ -181,12 +160,11 @@ fn check_env_files(desk: &mut Desk<'_>, source: &Source<'_>, manifest: &Manifest
 fn finish(mut desk: Desk<'_>, secrets: &[Place], manifest: Manifest, tree: &Table) -> Result<Loaded, Problems> {
     let broken = desk.found.iter().any(|draft| draft.fault == Fault::Syntax);
     let mut found: Vec<Draft> = Vec::new();
-    let mut drafts = std::mem::take(&mut desk.found);
+    let mut drafts = syntax::without_echoes(std::mem::take(&mut desk.found), &desk.sources);
     drafts.sort_by_key(Draft::order);
-    for draft in drafts {
-        let said = found.iter().any(|other| other.same(&draft));
-        // After a syntax error what seems to be missing may stand in the lines that could not be read.
-        if !said && !(broken && draft.fault == Fault::Absent) {
+    for mut draft in drafts {
+        draft.hide(&desk.secrets);
+        if !found.iter().any(|other| other.same(&draft)) {
             found.push(draft);
         }
     }
@@ -206,14 +184,19 @@ fn finish(mut desk: Desk<'_>, secrets: &[Place], manifest: Manifest, tree: &Tabl
 fn secret_places(table: &Table) -> Vec<Place> {
     fn walk(name: &str, node: &Node, places: &mut Vec<Place>) {
         match &node.value {
-            Value::Table(table) => table.iter().for_each(|(name, entry)| walk(name, &entry.node, places)),
+            Value::Table(table) => walk_table(table, places),
             Value::List(items) => items.iter().for_each(|item| walk("", item, places)),
             Value::Text(text) if scrub::is_secret_name(name) || scrub::is_secret_value(text) => places.push(node.place),
             _ => {}
         }
     }
+    fn walk_table(table: &Table, places: &mut Vec<Place>) {
+        for (name, entry) in table {
+            walk(name, &entry.node, places);
+        }
+    }
     let mut places = Vec::new();
-    table.iter().for_each(|(name, entry)| walk(name, &entry.node, &mut places));
+    walk_table(table, &mut places);
     places
 }
 

@@ -33,11 +33,12 @@ mod schema;
 mod scrub;
 mod service;
 mod signal;
+mod syntax;
 mod trust;
 mod types;
 mod words;
 
-pub use env_file::{EnvFileError, read_env_files};
+pub use env_file::{EnvFile, EnvFileError, read_env_files};
 pub use find::{FILE, NotFound, find};
 pub use load::{Loaded, Source, load};
 pub use origins::{Origin, Origins};

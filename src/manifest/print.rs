@@ -216,7 +216,8 @@ fn span(duration: Duration) -> String {
         [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (u64::from(millis), "ms")]
     {
         if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
+            text.push_str(&count.to_string());
+            text.push_str(unit);
         }
     }
     quote(if text.is_empty() { "0s" } else { &text })

@@ -2,6 +2,7 @@
 //!
 //! No secret may come out of here: the source text of values whose names look secret is masked before it is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -39,6 +40,8 @@ pub(super) enum Fault {
     Syntax,
     Present,
     Absent,
+    /// The file cannot be read as text.
+    Unreadable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,11 @@ impl Draft {
         self
     }
 
+    pub(super) fn unreadable(&mut self) -> &mut Self {
+        self.fault = Fault::Unreadable;
+        self
+    }
+
     pub(super) fn place(&self) -> Option<Place> {
         self.marks.first().map(|mark| mark.place)
     }
@@ -112,6 +120,16 @@ impl Draft {
 
     pub(super) fn in_defaults(&self) -> bool {
         self.place().is_some_and(|place| place.layer == Layer::Defaults)
+    }
+
+    /// Takes the values of secret variables out of everything that is said.
+    pub(super) fn hide(&mut self, secrets: &BTreeSet<String>) {
+        let labels = self.marks.iter_mut().map(|mark| &mut mark.label);
+        for text in labels.chain(&mut self.helps).chain([&mut self.title]) {
+            for secret in secrets {
+                *text = text.replace(secret, "***");
+            }
+        }
     }
 
     pub(super) fn prefix(&mut self, subject: &str) {
@@ -162,16 +180,23 @@ impl Problem {
                 group = group.element(self.snippet(source, mark.place.file));
             }
         }
-        for help in &self.draft.helps {
+        let placed = !shown.is_empty();
+        for help in self.draft.helps.iter().filter(|_| placed) {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         let renderer = match colour {
             Colour::Plain => Renderer::plain(),
             Colour::Styled => Renderer::styled().hyperlink(false),
         };
-        let mut text: String =
-            renderer.render(&[group]).lines().map(|line| format!("{}\n", line.trim_end())).collect();
-        if !text.ends_with('\n') {
+        let mut text = String::new();
+        for line in renderer.render(&[group]).lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        // Beside no source line the renderer's gutter would hang in the air.
+        for help in self.draft.helps.iter().filter(|_| !placed) {
+            text.push_str("  = help: ");
+            text.push_str(&help.replace('\n', "\n          "));
             text.push('\n');
         }
         text
@@ -245,7 +270,8 @@ impl Problems {
             text.push('\n');
         }
         if self.count() > SHOWN {
-            text.push_str(&format!("and {} more\n\n", self.count() - SHOWN));
+            let more = format!("and {} more\n\n", self.count() - SHOWN);
+            text.push_str(&more);
         }
         text.push_str(&self.sum());
         text.push('\n');

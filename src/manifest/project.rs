@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::desk::{Desk, quoted};
 use super::node::{self, Entry, Place, Table, Value};
@@ -79,8 +78,7 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
     if let Some((region, place)) = &region
         && !is_region(region)
     {
-        desk.refuse(*place, format!("`{region}` is not a region"))
-            .label("expected a region such as `ap-southeast-2`");
+        desk.refuse(*place, format!("`{region}` is not a region")).label("expected a region such as `ap-southeast-2`");
     }
     if let Some((prefix, place)) = &role_prefix
         && !arn::is_prefix(prefix)
@@ -231,7 +229,7 @@ fn sandbox(desk: &mut Desk<'_>, entry: &Entry, services: &BTreeMap<Name, Arc<Ser
     let Some(table) = desk.table("sandbox", entry) else { return sandbox };
     desk.check_keys(Section::Sandbox, table);
     if let Some(entry) = table.get("lease") {
-        sandbox.lease = desk.duration("lease", &entry.node, "1s", "12h").unwrap_or(Duration::from_secs(60));
+        sandbox.lease = desk.duration("lease", &entry.node, "1s", "12h").unwrap_or(sandbox.lease);
     }
     if let Some(entry) = table.get("strict") {
         sandbox.strict = desk.flag("strict", &entry.node).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::service::{Surroundings, inherits_instead};
 use super::words::Section;
 use super::{Delivery, Role, RoleArn, arn};
 
-pub(super) const DURATION: Duration = Duration::from_secs(3600);
+pub(super) const DURATION: Duration = Duration::from_hours(1);
 pub(super) const SESSION_NAME: &str = "devsup-{user}-{service}";
 const PLACEHOLDERS: [&str; 4] = ["{user}", "{service}", "{host}", "{project}"];
 /// Inline and managed session policies together, in characters of plain text.
@@ -106,7 +106,9 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
 fn arn(desk: &mut Desk<'_>, node: &Node, around: &Surroundings<'_>) -> Option<RoleArn> {
     let text = desk.raw("role", node)?.to_owned();
     let whole = match around.role_prefix {
-        Some(prefix) if !text.starts_with("arn:") && !text.is_empty() => format!("{prefix}{}", text.trim_start_matches('/')),
+        Some(prefix) if !text.starts_with("arn:") && !text.is_empty() => {
+            format!("{prefix}{}", text.trim_start_matches('/'))
+        }
         _ => text.clone(),
     };
     let Err(bad) = arn::check_role(&whole) else { return Some(RoleArn::checked(&whole)) };
@@ -149,7 +151,8 @@ fn limits(
     let count = text.chars().count();
     if let Some(letter) = text.chars().find(|letter| !arn::is_word(*letter) && !more.contains(*letter)) {
         let draft = desk.refuse(place, format!("`{key}` is not one that STS takes"));
-        draft.label(format!("`{letter}` cannot be in it: expected letters, digits and `_+=,.@-{more}`"));
+        let what = if letter == ' ' { "a space".to_owned() } else { format!("`{letter}`") };
+        draft.label(format!("{what} cannot be in it: expected letters, digits and `_+=,.@-{more}`"));
         if letter == '$' {
             draft.help("nothing is expanded in `role`");
         }
@@ -157,8 +160,11 @@ fn limits(
     }
     if !length.contains(&count) {
         let word = if count < *length.start() { "too short" } else { "too long" };
-        desk.refuse(place, format!("`{key}` is {word} for STS"))
-            .label(format!("{count} characters; STS takes {} to {}", length.start(), length.end()));
+        desk.refuse(place, format!("`{key}` is {word} for STS")).label(format!(
+            "it has {count}; STS takes {} to {} characters",
+            length.start(),
+            length.end()
+        ));
         return None;
     }
     Some(())

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::command::{self, Way};
-use super::desk::{Desk, quoted};
+use super::desk::{Desk, one_of};
 use super::node::{Entry, Layer, Node, Place, Table, Value};
 use super::words::{self, Section};
 use super::{Backoff, Command, Condition, Dependency, Name, Replace, Restart, Service, StopMode, role, scrub, signal};
 
-pub(super) const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(500),
-    max: Duration::from_secs(30),
-    reset_after: Duration::from_secs(60),
-};
+pub(super) const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(500), max: Duration::from_secs(30), reset_after: Duration::from_mins(1) };
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const SIGTERM: i32 = 15;
 
@@ -38,13 +35,10 @@ pub(super) fn read(
 ) -> Option<Service> {
     desk.check_keys(Section::Service, table);
     let get = |key: &str| table.get(key).map(|entry| &entry.node);
-    let command = match get("command") {
-        Some(node) => command(desk, "command", node),
-        None => {
-            no_command(desk, head, table);
-            None
-        }
-    };
+    let command = get("command").and_then(|node| command(desk, "command", node));
+    if get("command").is_none() {
+        no_command(desk, head, table);
+    }
     let role = role::read(desk, name, table, around);
     let env = get("env").map(|_| env(desk, table, role.is_some())).unwrap_or_default();
     let service = Service {
@@ -225,24 +219,28 @@ fn dependency(desk: &mut Desk<'_>, entry: &Entry) -> Option<Dependency> {
 }
 
 fn condition(desk: &mut Desk<'_>, node: &Node) -> Option<Condition> {
-    let words =
-        [("started", Condition::Started), ("ready", Condition::Ready), ("completed", Condition::Completed)];
-    let foreign = [
-        ("service_started", "started"),
-        ("process_started", "started"),
+    const LATER: [(&str, &str); 7] = [
+        ("ready", "ready"),
+        ("completed", "completed"),
         ("service_healthy", "ready"),
         ("process_healthy", "ready"),
         ("healthy", "ready"),
         ("service_completed_successfully", "completed"),
         ("process_completed_successfully", "completed"),
     ];
-    let condition = desk.choice("condition", node, &words, &foreign)?;
-    if condition != Condition::Started {
-        let word = if condition == Condition::Ready { "ready" } else { "completed" };
-        desk.refuse(node.place, format!("condition `{word}` is not yet supported in this version"))
-            .label("write `started` for now");
+    let foreign = [("service_started", "started"), ("process_started", "started")];
+    if let Value::Text(text) = &node.value
+        && let Some((word, ours)) = LATER.iter().find(|(word, _)| word == text)
+    {
+        let title = format!("condition `{ours}` is not yet supported in this version");
+        let draft = desk.refuse(node.place, title);
+        draft.label("write `started` for now");
+        if word != ours {
+            draft.help(format!("devsup calls `{word}` `{ours}`"));
+        }
+        return None;
     }
-    Some(condition)
+    desk.choice("condition", node, &[("started", Condition::Started)], &foreign)
 }
 
 fn restart(desk: &mut Desk<'_>, node: &Node) -> Option<Restart> {
@@ -296,7 +294,7 @@ fn stop_signal(desk: &mut Desk<'_>, node: &Node) -> Option<i32> {
             Some(near) => draft.label(format!("did you mean `{near}`?")),
             None => draft.label("not a signal that a service can be stopped with"),
         };
-        draft.help(format!("expected one of {}", quoted(signal::names())));
+        draft.help(format!("expected {}", one_of(signal::names())));
     }
     number
 }
@@ -383,4 +381,3 @@ pub(super) fn inherits_instead(desk: &mut Desk<'_>, table: &Table, arn: Place) -
     }
     entry.key.layer == Layer::Own
 }
-
