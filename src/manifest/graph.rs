@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The circles of the graph: `["a", "b", "c"]` means a → b → c → a. Each begins with its first member by name, and no
-/// two share one.
+/// The circles of the graph: `["a", "b", "c"]` means a → b → c → a. Each begins with its first member by name. Once a
+/// service is in a circle that was found, no other is sought from it: mending the first comes first.
 pub(super) fn circles(edges: &BTreeMap<String, Vec<String>>) -> Vec<Vec<String>> {
     let mut circles: Vec<Vec<String>> = Vec::new();
     let mut taken: BTreeSet<&str> = BTreeSet::new();

@@ -185,8 +185,9 @@ fn secret_places(table: &Table) -> Vec<Place> {
     fn walk(name: &str, node: &Node, places: &mut Vec<Place>) {
         match &node.value {
             Value::Table(table) => walk_table(table, places),
-            Value::List(items) => items.iter().for_each(|item| walk("", item, places)),
-            Value::Text(text) if scrub::is_secret_name(name) || scrub::is_secret_value(text) => places.push(node.place),
+            Value::List(items) if !scrub::is_secret_name(name) => items.iter().for_each(|item| walk("", item, places)),
+            Value::Text(text) if scrub::is_secret_value(text) => places.push(node.place),
+            _ if scrub::is_secret_name(name) => places.push(node.place),
             _ => {}
         }
     }

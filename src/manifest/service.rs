@@ -71,7 +71,18 @@ pub(super) fn read(
         replace: Replace::Restart,
         ready_timeout: Duration::ZERO,
     };
+    check_stop_timeout(desk, get("stop_timeout"), &service);
     command.map(|_| service)
+}
+
+/// A rotation must be over before the lease is: it begins at the latest at half of the lease's life.
+fn check_stop_timeout(desk: &mut Desk<'_>, node: Option<&Node>, service: &Service) {
+    let (Some(node), Some(role)) = (node, &service.role) else { return };
+    if service.stop_timeout > role.duration / 2 {
+        desk.warn(node.place, "`stop_timeout` is more than half of the lease's life")
+            .label(format!("the lease lives {}", super::Secs(role.duration)))
+            .help("when it stops that slowly, a rotation ends after the old credentials do; give the role a longer `duration`");
+    }
 }
 
 fn no_command(desk: &mut Desk<'_>, head: Place, table: &Table) {
