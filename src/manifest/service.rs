@@ -81,7 +81,7 @@ fn check_stop_timeout(desk: &mut Desk<'_>, node: Option<&Node>, service: &Servic
     if service.stop_timeout > role.duration / 2 {
         desk.warn(node.place, "`stop_timeout` is more than half of the lease's life")
             .label(format!("the lease lives {}", super::Secs(role.duration)))
-            .help("when it stops that slowly, a rotation ends after the old credentials do; give the role a longer `duration`");
+            .help("while it stops, its credentials may expire; shorten it, or give the role a longer `duration`");
     }
 }
 
