@@ -71,6 +71,14 @@ pub struct Manifest {
     pub sandbox: Sandbox,
 }
 
+impl Manifest {
+    /// What stands in for a manifest that could not be read at all.
+    pub(super) fn nothing(files: Vec<PathBuf>, dir: PathBuf) -> Self {
+        let (aws, sandbox) = (Aws::default(), Sandbox::default());
+        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox }
+    }
+}
+
 /// `[aws]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aws {
@@ -266,7 +274,7 @@ pub struct Sandbox {
 
 impl Default for Sandbox {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(60), buckets: BTreeMap::new(), strict: false }
+        Self { lease: Duration::from_mins(1), buckets: BTreeMap::new(), strict: false }
     }
 }
 
@@ -278,9 +286,9 @@ impl fmt::Display for Secs {
         let s = self.0.as_secs();
         let text = match s {
             0..60 => format!("{s}s"),
-            60..3600 if s % 60 == 0 || s >= 600 => format!("{}m", s / 60),
+            60..3600 if s.is_multiple_of(60) || s >= 600 => format!("{}m", s / 60),
             60..3600 => format!("{}m {}s", s / 60, s % 60),
-            3600..86400 if (s / 60) % 60 == 0 => format!("{}h", s / 3600),
+            3600..86400 if (s / 60).is_multiple_of(60) => format!("{}h", s / 3600),
             3600..86400 => format!("{}h {}m", s / 3600, (s / 60) % 60),
             _ => format!("{}d {}h", s / 86400, (s / 3600) % 24),
         };
