@@ -51,7 +51,7 @@ pub(super) struct Follow {
     seen: BTreeSet<Part>,
     newest: u32,
     runs: Vec<Run>,
-    /// Bytes removed before they were read, and the last run they were of.
+    /// Bytes removed before they were read (as many as there were when the names were last listed), and their last run.
     lost: Option<(u32, u64)>,
     /// Somebody has to look again without being woken.
     pub(super) again: Option<Duration>,
