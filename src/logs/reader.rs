@@ -236,7 +236,9 @@ impl Reader {
     fn poll_instead(&mut self, error: &io::Error) {
         self.inotify = None;
         let every = POLL.as_millis();
-        self.notice = Some(format!("inotify is not to be had ({error}): looking for new lines every {every} ms"));
+        self.notice = Some(format!(
+            "no inotify watch to be had ({error}): new lines are looked for every {every} ms; raise `fs.inotify.max_user_instances` or `max_user_watches`"
+        ));
     }
 }
 
