@@ -22,7 +22,7 @@ use crate::manifest::{Role, Service};
 use crate::supervisor::{Refusal, Wall};
 
 /// What a role that is assumed by a role may have at most.
-const CHAINED: Duration = Duration::from_secs(3600);
+const CHAINED: Duration = Duration::from_hours(1);
 
 /// An answer of AssumeRole, checked to be the role and account that was asked for.
 #[derive(Clone, Debug)]
@@ -42,7 +42,8 @@ impl Base {
     /// One AssumeRole: 5 s an attempt, 15 s in all. Cheap to clone handles, may be called concurrently from tasks of one thread.
     pub async fn assume(&self, service: &Service, role: &Role, who: &Who) -> Result<Grant, Refusal> {
         let session = session_name(&role.session_name, &service.name, who);
-        let ask = self.bounded(Some(role), self.ask(role, &session));
+        // On the heap: the SDK's futures are large, and a hundred services may ask at once.
+        let ask = Box::pin(self.bounded(Some(role), Box::pin(self.ask(role, &session))));
         self.inner().flights.fly(Question::new(role, &session), ask).await
     }
 

@@ -112,7 +112,7 @@ impl Base {
     }
 
     pub async fn identity(&self) -> Result<Identity, Refusal> {
-        self.bounded(None, async {
+        let ask = Box::pin(async {
             let loaded = self.loaded(None).await?;
             match self.identity_by(&loaded).await {
                 Err(failure) if failure.base_is_stale() => {
@@ -121,8 +121,8 @@ impl Base {
                 }
                 answer => answer,
             }
-        })
-        .await
+        });
+        self.bounded(None, ask).await
     }
 
     /// GetCallerIdentity with a service's own credentials: the ARN.
@@ -134,13 +134,13 @@ impl Base {
             None,
             "devsup lease",
         );
-        self.bounded(None, async {
+        let ask = Box::pin(async {
             let loaded = self.loaded(None).await?;
             let config = loaded.client.config().to_builder().credentials_provider(own).build();
             let answer = aws_sdk_sts::Client::from_conf(config).get_caller_identity().send().await;
             answer.map(|who| who.arn.unwrap_or_default()).map_err(|error| Failure::of(&error, wall().0))
-        })
-        .await
+        });
+        self.bounded(None, ask).await
     }
 
     /// The region services get: `[aws] region`, else what the base identity resolves to.
@@ -198,7 +198,7 @@ impl Base {
         {
             return Ok(Arc::clone(loaded));
         }
-        match Loaded::load(&self.inner.spec, &self.inner.env, self.inner.patience).await {
+        match Box::pin(Loaded::load(&self.inner.spec, &self.inner.env, self.inner.patience)).await {
             Ok(fresh) => {
                 let fresh = Arc::new(fresh);
                 *held = Some(Arc::clone(&fresh));

@@ -90,8 +90,12 @@ pub(super) async fn find(env: &Variables, wish: &Wish<'_>) -> Found {
         loader = loader.region(Region::new(region.to_owned()));
     }
     let config = loader.load().await;
+    let nobody = |error: CredentialsError| match wish.profile {
+        Some(profile) if is_not_loaded(&error) => format!("profile `{profile}` holds no credentials"),
+        _ => sentence(&error),
+    };
     let credentials = match config.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.map_err(|error| sentence(&error)),
+        Some(provider) => provider.provide_credentials().await.map_err(nobody),
         None => Err("the SDK's chain is empty".to_owned()),
     };
     let features = credentials.as_ref().ok().and_then(Credentials::get_property::<Vec<Feature>>);
@@ -115,8 +119,6 @@ fn source(features: Option<&Vec<Feature>>, profile: &str, env: &Variables) -> (S
             " (sso)"
         } else if has(Feature::CredentialsProcess) || has(Feature::CredentialsProfileProcess) {
             " (credential_process)"
-        } else if has(Feature::CredentialsStsAssumeRole) {
-            " (assumed role)"
         } else {
             ""
         };
@@ -141,9 +143,14 @@ fn source(features: Option<&Vec<Feature>>, profile: &str, env: &Variables) -> (S
     }
 }
 
+/// Every source was asked and none had any.
+fn is_not_loaded(error: &CredentialsError) -> bool {
+    matches!(error, CredentialsError::CredentialsNotLoaded(_))
+}
+
 /// The innermost cause that says something, on one line. The SDK's own text is "an error occurred while loading credentials".
 fn sentence(error: &CredentialsError) -> String {
-    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+    if is_not_loaded(error) {
         return "no environment variables, profile, web identity, container or instance metadata gave any".to_owned();
     }
     innermost(error)

@@ -4,6 +4,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 use super::chain::Variables;
 
@@ -56,7 +57,7 @@ pub(super) fn client(proxy: Proxy) -> SharedHttpClient {
         if let Some(settings) = settings {
             builder = builder.connector_settings(settings.clone());
         }
-        builder.set_sleep_impl(components.and_then(|all| all.sleep_impl()));
+        builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
     })
 }

@@ -8,7 +8,7 @@ use crate::manifest::{Backoff, Command, Delivery, Name, Replace, Restart, Role, 
 pub(super) fn role() -> Role {
     Role {
         arn: RoleArn::checked("arn:aws:iam::222233334444:role/team/service-a"),
-        duration: Duration::from_secs(7200),
+        duration: Duration::from_hours(2),
         rotate_before: None,
         delivery: Delivery::Env,
         external_id: None,
@@ -32,7 +32,7 @@ pub(super) fn service() -> Service {
         backoff: Backoff {
             first: Duration::from_millis(500),
             max: Duration::from_secs(30),
-            reset_after: Duration::from_secs(60),
+            reset_after: Duration::from_mins(1),
         },
         max_restarts: None,
         stop_signal: 15,

@@ -6,7 +6,7 @@ use crate::manifest::Name;
 
 /// AWS's longest RoleSessionName.
 const LONGEST: usize = 64;
-/// What of a digest tells two cut names apart.
+/// Hexadecimal digits that tell two cut names apart.
 const DIGEST: usize = 8;
 
 /// Fills `{user}`, `{host}`, `{project}` of a session name.
@@ -26,9 +26,9 @@ pub(super) fn session_name(pattern: &str, service: &Name, who: &Who) -> String {
         0..2 => format!("devsup-{name}"),
         2..=LONGEST => name,
         _ => {
-            let digest: String =
-                Sha256::digest(filled.as_bytes()).iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect();
-            format!("{}-{digest}", &name[..LONGEST - DIGEST - 1])
+            let digest = Sha256::digest(filled.as_bytes());
+            let digest = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+            format!("{}-{digest:08x}", &name[..LONGEST - DIGEST - 1])
         }
     }
 }

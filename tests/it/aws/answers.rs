@@ -12,7 +12,7 @@ use devsup::manifest::{Aws, Backoff, Command, Delivery, Name, Replace, Restart, 
 
 /// One answer of the script.
 #[derive(Clone)]
-pub struct Answer {
+pub(super) struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
@@ -21,17 +21,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new(status: u16, body: &str) -> Self {
+    pub(super) fn new(status: u16, body: &str) -> Self {
         let headers = vec![("x-amzn-requestid", "req-7".to_owned())];
         Self { status, headers, body: body.to_owned(), silence: Duration::ZERO }
     }
 
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    pub fn error(status: u16, code: &str, message: &str) -> Self {
+    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
         Self::new(
             status,
             &format!(
@@ -42,7 +42,7 @@ impl Answer {
     }
 
     /// AssumeRole's answer, given at noon.
-    pub fn role(arn: &str, expires: &str) -> Self {
+    pub(super) fn role(arn: &str, expires: &str) -> Self {
         Self::new(
             200,
             &format!(
@@ -57,11 +57,11 @@ impl Answer {
     }
 
     /// The role of [`role`], for an hour.
-    pub fn granted() -> Self {
+    pub(super) fn granted() -> Self {
         Self::role("arn:aws:sts::222233334444:assumed-role/service-a/devsup-ann-a", "2026-11-22T13:00:00Z")
     }
 
-    pub fn identity(arn: &str) -> Self {
+    pub(super) fn identity(arn: &str) -> Self {
         let account = arn.split(':').nth(4).unwrap_or_default();
         Self::new(
             200,
@@ -73,19 +73,19 @@ impl Answer {
         )
     }
 
-    pub fn silent(lasts: Duration) -> Self {
+    pub(super) fn silent(lasts: Duration) -> Self {
         Self { silence: lasts, ..Self::new(500, "") }
     }
 }
 
 /// The script's server. Requests past the end of the script get its last answer again.
-pub struct Script {
-    pub url: String,
+pub(super) struct Script {
+    pub(super) url: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Script {
-    pub fn new(answers: Vec<Answer>) -> Self {
+    pub(super) fn new(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -94,24 +94,24 @@ impl Script {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let (answers, seen) = (answers.clone(), Arc::clone(&seen));
-                thread::spawn(move || serve(stream, &answers, &seen));
+                thread::spawn(move || serve(&stream, &answers, &seen));
             }
         });
         Self { url, asked }
     }
 
     /// Each request: its lines and body as one text, percent-decoding left to the reader.
-    pub fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no panic while held").clone()
     }
 
-    pub fn count(&self, needle: &str) -> usize {
+    pub(super) fn count(&self, needle: &str) -> usize {
         self.asked().iter().filter(|request| request.contains(needle)).count()
     }
 }
 
-fn serve(stream: TcpStream, answers: &[Answer], seen: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(&stream);
+fn serve(mut stream: &TcpStream, answers: &[Answer], seen: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
     let (mut text, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -142,25 +142,23 @@ fn serve(stream: TcpStream, answers: &[Answer], seen: &Mutex<Vec<String>>) {
     if !answer.silence.is_zero() {
         thread::sleep(answer.silence);
     }
-    let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let reply = format!(
-        "HTTP/1.1 {} X\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{}",
-        answer.status,
-        answer.body.len(),
-        answer.body
-    );
+    let mut reply = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        reply.extend([name, ": ", value, "\r\n"]);
+    }
+    reply.extend(["content-length: ", &answer.body.len().to_string(), "\r\n\r\n", &answer.body]);
     // A client that gave up has closed its end.
-    drop((&stream).write_all(reply.as_bytes()));
+    drop(stream.write_all(reply.as_bytes()));
 }
 
-pub fn arn(text: &str) -> RoleArn {
+pub(super) fn arn(text: &str) -> RoleArn {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).expect("an ARN is a string")
 }
 
-pub fn role() -> Role {
+pub(super) fn role() -> Role {
     Role {
         arn: arn("arn:aws:iam::222233334444:role/team/service-a"),
-        duration: Duration::from_secs(3600),
+        duration: Duration::from_hours(1),
         rotate_before: None,
         delivery: Delivery::Env,
         external_id: None,
@@ -170,7 +168,7 @@ pub fn role() -> Role {
     }
 }
 
-pub fn service() -> Service {
+pub(super) fn service() -> Service {
     Service {
         name: Name::new("a"),
         command: Command::Exec(vec!["true".into()]),
@@ -184,7 +182,7 @@ pub fn service() -> Service {
         backoff: Backoff {
             first: Duration::from_millis(500),
             max: Duration::from_secs(30),
-            reset_after: Duration::from_secs(60),
+            reset_after: Duration::from_mins(1),
         },
         max_restarts: None,
         stop_signal: 15,
@@ -199,7 +197,7 @@ pub fn service() -> Service {
 }
 
 /// An environment from which nothing of this machine's own AWS is found.
-pub fn env(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+pub(super) fn env(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let none = [
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
@@ -210,18 +208,19 @@ pub fn env(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     more.iter().chain(&none).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-pub const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIABASE"), ("AWS_SECRET_ACCESS_KEY", "base-secret")];
+pub(super) const KEYS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "AKIABASE"), ("AWS_SECRET_ACCESS_KEY", "base-secret")];
 
 /// Keys in variables, STS at the script.
-pub fn spec(script: &Script) -> BaseSpec {
+pub(super) fn spec(script: &Script) -> BaseSpec {
     BaseSpec { aws: Aws { sts_endpoint: Some(script.url.clone()), ..Aws::default() }, env: env(&KEYS), sandbox: None }
 }
 
 /// Short pauses; bounds that a busy machine does not meet by accident.
-pub fn patience() -> Patience {
+pub(super) fn patience() -> Patience {
     Patience {
         attempt: Duration::from_secs(20),
-        whole: Duration::from_secs(60),
+        whole: Duration::from_mins(1),
         attempts: 3,
         pause: Duration::from_millis(5),
     }

@@ -62,7 +62,7 @@ async fn a_profile_with_a_source_profile_assumes_its_role() {
     ]);
     let more = [("AWS_ENDPOINT_URL_STS", script.url.as_str())];
     let who = base_at(&owner, &script, Some("dev"), &more).identity().await.expect("an identity");
-    assert_eq!(who.source, "profile dev (assumed role)");
+    assert_eq!(who.source, "profile dev");
     let asked = script.asked();
     assert!(asked[0].contains("Credential=AKIASOURCE/") && asked[1].contains("Credential=ASIALEASE/"), "{asked:?}");
 }
@@ -108,7 +108,7 @@ async fn a_web_identity_is_exchanged() {
 #[tokio::test]
 async fn instance_metadata_and_containers_follow_the_handed_over_environment() {
     let keys = r#"{"Code":"Success","AccessKeyId":"ASIAHTTP","SecretAccessKey":"s","Token":"t","Expiration":"2099-11-22T13:00:00Z"}"#;
-    let token = Answer::new(200, "tok").header("x-amz-ec2-metadata-token-ttl-seconds", "21600");
+    let token = Answer::new(200, "tok").header("x-aws-ec2-metadata-token-ttl-seconds", "21600");
     let imds = Script::new(vec![token, Answer::new(200, "dev"), Answer::new(200, keys)]);
     let container = Script::new(vec![Answer::new(200, keys)]);
     let sts = Script::new(vec![Answer::identity(DEV)]);

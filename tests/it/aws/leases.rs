@@ -1,8 +1,9 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devsup::aws::{Base, BaseSpec, Grant, Patience, SandboxBase, Who};
 use devsup::manifest::{Aws, Role};
 use devsup::supervisor::Refusal;
+use devsup::sys::clock;
 use secrecy::ExposeSecret;
 
 use super::answers::{Answer, Script, arn, env, patience, role, service, spec};
@@ -32,7 +33,7 @@ async fn a_lease_is_what_sts_gave_and_lives_by_the_answers_own_clock() {
     assert_eq!(grant.credentials.access_key_id, "ASIALEASE");
     assert_eq!(grant.credentials.secret_access_key.expose_secret(), "lease-secret");
     assert_eq!(grant.credentials.session_token.expose_secret(), "lease-token");
-    assert_eq!(grant.left, Duration::from_secs(3600), "whatever this machine's clock says");
+    assert_eq!(grant.left, Duration::from_hours(1), "whatever this machine's clock says");
     assert_eq!(grant.credentials.expires.0, 1_795_352_400_000);
     assert_eq!((grant.capped, grant.packed_policy_percent), (false, Some(6)));
     assert!(!format!("{grant:?}").contains("lease-"), "Debug shows no secret");
@@ -54,9 +55,9 @@ async fn a_lease_is_what_sts_gave_and_lives_by_the_answers_own_clock() {
 async fn skew_is_local_time_minus_the_answers() {
     let script = Script::new(vec![Answer::granted()]);
     let noon = 1_795_348_800_000;
-    let before = i64::try_from(devsup::sys::clock::realtime().as_millis()).expect("a time") - noon;
+    let before = i64::try_from(clock::realtime().as_millis()).expect("a time") - noon;
     let grant = ask_script(&script, &role()).await.expect("a grant");
-    let after = i64::try_from(devsup::sys::clock::realtime().as_millis()).expect("a time") - noon;
+    let after = i64::try_from(clock::realtime().as_millis()).expect("a time") - noon;
     assert!((before..=after).contains(&grant.skew_ms), "{before} {} {after}", grant.skew_ms);
 }
 
@@ -86,7 +87,7 @@ async fn a_chained_role_falls_back_to_one_hour_once_and_remembers() {
     let limit = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.";
     let script = Script::new(vec![Answer::error(400, "ValidationError", limit), Answer::granted()]);
     let base = Base::with_patience(spec(&script), patience());
-    let long = Role { duration: Duration::from_secs(7200), ..role() };
+    let long = Role { duration: Duration::from_hours(2), ..role() };
     assert!(ask(&base, &long).await.expect("a grant").capped);
     assert!(ask(&base, &long).await.expect("a grant").capped);
     assert_eq!((script.count("DurationSeconds=7200"), script.count("DurationSeconds=3600")), (1, 2));
@@ -151,13 +152,13 @@ async fn a_page_that_is_not_sts_is_transient_whatever_it_says() {
 
 #[tokio::test]
 async fn an_sts_that_is_silent_is_left_after_its_time() {
-    let script = Script::new(vec![Answer::silent(Duration::from_secs(60))]);
+    let script = Script::new(vec![Answer::silent(Duration::from_mins(1))]);
     let short = Patience { attempt: Duration::from_millis(100), whole: Duration::from_millis(900), ..patience() };
-    let started = Instant::now();
+    let started = clock::monotonic();
     let refusal = ask(&Base::with_patience(spec(&script), short), &role()).await.expect_err("silent");
     assert_eq!((refusal.code.as_str(), refusal.lasting), ("Unreachable", false));
     assert!(refusal.message.contains("127.0.0.1:"), "{refusal:?}");
-    assert!(started.elapsed() < Duration::from_secs(30), "not the server's 60 s");
+    assert!(clock::monotonic().saturating_sub(started) < Duration::from_secs(30), "not the server's 60 s");
     assert!(script.asked().len() >= 2, "an attempt has its own bound: {}", script.asked().len());
 }
 
@@ -171,6 +172,24 @@ async fn nobody_there_is_unreachable_by_name() {
     assert_eq!(refusal.code, "Unreachable");
     assert!(refusal.message.contains(&port.to_string()) && refusal.message.contains("efused"), "{refusal:?}");
     assert!(refusal.message.contains("proxy:3128") && !format!("{refusal:?}").contains("geheim"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn https_goes_through_the_owners_proxy_and_nothing_else_does() {
+    let proxy = Script::new(vec![Answer::new(502, "")]);
+    let behind = proxy.url.replace("http://", "http://ann:geheim@");
+    let variables = env(&[&super::answers::KEYS[..], &[("HTTPS_PROXY", behind.as_str())]].concat());
+    let base = Base::with_patience(BaseSpec { aws: Aws::default(), env: variables, sandbox: None }, patience());
+    let refusal = ask(&base, &role()).await.expect_err("the proxy lets nobody through");
+    assert_eq!((refusal.code.as_str(), refusal.side.as_deref()), ("Unreachable", Some("network")));
+    assert!(
+        refusal.message.contains(&proxy.url) && refusal.message.contains("sts.eu-west-1.amazonaws.com"),
+        "{refusal:?}"
+    );
+    let asked = proxy.asked();
+    assert!(asked[0].starts_with("CONNECT sts.eu-west-1.amazonaws.com:443 "), "{asked:?}");
+    assert!(asked[0].to_lowercase().contains("proxy-authorization: basic "), "{asked:?}");
+    assert!(!format!("{refusal:?}").contains("geheim"), "{refusal:?}");
 }
 
 #[tokio::test]
