@@ -117,27 +117,20 @@ impl Base {
             given.session_token.zeroize();
             return Err(refused(error::wrong_role(&user, &about())));
         }
-        let expires = given.expiration.to_millis().unwrap_or(0);
-        let local = wall().0;
-        let now = date_ms.unwrap_or(local);
         let credentials = Credentials {
             access_key_id: given.access_key_id,
             secret_access_key: given.secret_access_key.into(),
             session_token: given.session_token.into(),
-            expires: Wall(expires),
+            expires: Wall(given.expiration.to_millis().unwrap_or(0)),
         };
-        let left = Duration::from_millis(u64::try_from(expires - now).unwrap_or(0));
+        let local = wall().0;
+        let now = date_ms.unwrap_or(local);
+        let left = Duration::from_millis(u64::try_from(credentials.expires.0 - now).unwrap_or(0));
         if left.is_zero() {
             return Err(refused(error::unusable("with credentials that are already expired", &about())));
         }
-        Ok(Grant {
-            credentials,
-            left,
-            assumed_role_arn: user,
-            skew_ms: local - now,
-            capped: false,
-            packed_policy_percent: packed,
-        })
+        let skew_ms = local - now;
+        Ok(Grant { credentials, left, assumed_role_arn: user, skew_ms, capped: false, packed_policy_percent: packed })
     }
 }
 

@@ -84,6 +84,42 @@ async fn a_credential_process_is_run() {
 }
 
 #[tokio::test]
+async fn base_credentials_about_to_end_are_loaded_before_they_are_used() {
+    let now = i64::try_from(devsup::sys::clock::realtime().as_secs()).expect("a time");
+    for (life, loadings) in [(30, 2), (3600, 1)] {
+        let owner = home("", "");
+        let expires = jiff::Timestamp::from_second(now + life).expect("a time");
+        let answer = format!(
+            r#"{{"Version":1,"AccessKeyId":"ASIAPROCESS","SecretAccessKey":"s","SessionToken":"t","Expiration":"{expires}"}}"#
+        );
+        let (file, count) = (owner.path().join("answer.json"), owner.path().join("count"));
+        fs::write(&file, answer).expect("a file");
+        let command = format!("echo x >> '{}'; cat '{}'", count.display(), file.display());
+        fs::write(owner.path().join(".aws/config"), format!("[profile dev]\ncredential_process = {command}\n"))
+            .expect("a file");
+        let script = Script::new(vec![Answer::granted()]);
+        let base = base_at(&owner, &script, Some("dev"), &[]);
+        let who = Who { user: "ann".into(), host: "h".into(), project: "p".into() };
+        for _ in 0..2 {
+            base.assume(&service(), &role(), &who).await.expect("a grant");
+        }
+        assert_eq!(fs::read_to_string(count).expect("it ran").lines().count(), loadings, "{life} s left");
+    }
+}
+
+#[tokio::test]
+async fn the_identity_of_a_lease_is_asked_with_the_lease() {
+    let script =
+        Script::new(vec![Answer::granted(), Answer::identity("arn:aws:sts::222233334444:assumed-role/service-a/x")]);
+    let base = Base::with_patience(spec(&script), patience());
+    let who = Who { user: "ann".into(), host: "h".into(), project: "p".into() };
+    let grant = base.assume(&service(), &role(), &who).await.expect("a grant");
+    let is = base.identity_of(&grant.credentials).await.expect("an identity");
+    assert_eq!(is, "arn:aws:sts::222233334444:assumed-role/service-a/x");
+    assert!(script.asked()[1].contains("Credential=ASIALEASE/") && script.asked()[1].contains("lease-token"));
+}
+
+#[tokio::test]
 async fn a_web_identity_is_exchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = folder.path().join("token");
