@@ -9,8 +9,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::super::chain::innermost;
 use crate::supervisor::Refusal;
 
-/// Why there is no answer that can be used.
-#[derive(Clone, Debug)]
+/// Why there is no answer that can be used. No Debug: an answer may quote the request it refuses.
+#[derive(Clone)]
 pub(in crate::aws) enum Failure {
     Answer(Answer),
     /// No answer of HTTP at all; one sentence why.
@@ -22,7 +22,7 @@ pub(in crate::aws) enum Failure {
 }
 
 /// What AWS, or something before it, said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(in crate::aws) struct Answer {
     pub(in crate::aws) status: u16,
     /// Absent for a body that is not STS's: a proxy's page, nothing.
