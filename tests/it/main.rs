@@ -1,2 +1,3 @@
 mod manifest;
 mod logs;
+mod aws;
