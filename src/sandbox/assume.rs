@@ -1,7 +1,6 @@
 //! AssumeRole: what may be asked, of whom, and for how long.
 //!
-//! Limits are those of the STS API reference (2011-06-15). Session policies must be JSON and are then not enforced: the
-//! buckets are the only thing to be allowed, and they know roles, not policies.
+//! Limits are those of the STS API reference (2011-06-15).
 
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use http::StatusCode;
 
 use super::config::Config;
 use super::identity::Principal;
+use super::policy::Policy;
 use super::refusal::Refusal;
 use super::sts::Form;
 
@@ -24,6 +24,7 @@ pub(super) struct Assume {
     pub(super) life: Duration,
     /// How full the session policy is, in percent, when one was sent.
     pub(super) packed: Option<usize>,
+    pub(super) policy: Option<Policy>,
     pub(super) source_identity: Option<String>,
 }
 
@@ -31,7 +32,7 @@ pub(super) struct Assume {
 pub(super) fn check(config: &Config, denied: bool, caller: &Principal, form: &Form) -> Result<Assume, Refusal> {
     let (role_arn, session) = names(form)?;
     let asked = duration(config, form)?;
-    let packed = policy(form)?;
+    let (policy, packed) = policy(form)?;
     if denied || !trusted(config, caller, &role_arn) || !right_external_id(config, &role_arn, form) {
         return Err(Refusal::denied(format!(
             "User: {} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
@@ -46,6 +47,7 @@ pub(super) fn check(config: &Config, denied: bool, caller: &Principal, form: &Fo
         session,
         life: asked.min(config.lease),
         packed,
+        policy,
         source_identity: form.get("SourceIdentity").cloned(),
     })
 }
@@ -130,9 +132,11 @@ fn duration(config: &Config, form: &Form) -> Result<Duration, Refusal> {
     Ok(Duration::from_secs(seconds))
 }
 
-fn policy(form: &Form) -> Result<Option<usize>, Refusal> {
+/// The session policy, and how full it is.
+fn policy(form: &Form) -> Result<(Option<Policy>, Option<usize>), Refusal> {
     let Some(text) = form.get("Policy") else {
-        return Ok(form.keys().any(|key| key.starts_with("PolicyArns.") || key.starts_with("Tags.")).then_some(1));
+        let packed = form.keys().any(|key| key.starts_with("PolicyArns.") || key.starts_with("Tags."));
+        return Ok((None, packed.then_some(1)));
     };
     let characters = text.chars().count();
     if characters > POLICY_CHARACTERS {
@@ -141,13 +145,11 @@ fn policy(form: &Form) -> Result<Option<usize>, Refusal> {
              equal to {POLICY_CHARACTERS}"
         )));
     }
-    let malformed = |what: String| Refusal::new(StatusCode::BAD_REQUEST, "MalformedPolicyDocument", what);
-    let json: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| malformed(format!("Syntax errors in policy: {error}")))?;
-    if json.get("Statement").is_none() {
-        return Err(malformed("Syntax errors in policy: a policy is an object with a Statement".into()));
-    }
-    Ok(Some((characters * 100 / POLICY_CHARACTERS).max(1)))
+    let policy = Policy::parse(text).map_err(|error| {
+        let what = format!("Syntax errors in policy: {error}");
+        Refusal::new(StatusCode::BAD_REQUEST, "MalformedPolicyDocument", what)
+    })?;
+    Ok((Some(policy), Some((characters * 100 / POLICY_CHARACTERS).max(1))))
 }
 
 /// The base identity may assume every role of the manifest; others only where `trusts` names their role.

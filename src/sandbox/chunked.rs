@@ -49,6 +49,7 @@ fn line(body: &[u8]) -> Result<(&str, &[u8]), Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sigv4;
     use super::*;
 
     #[test]
@@ -56,6 +57,31 @@ mod tests {
         let body = b"5\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
         assert_eq!(decode(body, None, ""), Ok(b"hello world".to_vec()));
         assert_eq!(decode(b"0\r\n\r\n", None, ""), Ok(Vec::new()));
+    }
+
+    /// The example of AWS's "Signature calculations for the Authorization header: transferring payload in chunks".
+    #[test]
+    fn the_published_chain_of_signatures_is_followed() {
+        let authorization = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, \
+            SignedHeaders=host, Signature=0";
+        let request = http::Request::put("/").header("x-amz-date", "20130524T000000Z");
+        let parts = request.header("authorization", authorization).body(()).expect("a request").into_parts().0;
+        let claims = sigv4::claims(&parts).expect("it is signed");
+        let signer = Signer::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", &claims);
+        let seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        let signatures = [
+            "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+            "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+            "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+        ];
+        let body: String = [65536, 1024, 0]
+            .iter()
+            .zip(signatures)
+            .map(|(size, signature)| format!("{size:x};chunk-signature={signature}\r\n{}\r\n", "a".repeat(*size)))
+            .collect();
+        assert_eq!(decode(body.as_bytes(), Some(&signer), seed), Ok(vec![b'a'; 66560]));
+        let changed = body.replacen("aaaa", "aaba", 1);
+        assert_eq!(decode(changed.as_bytes(), Some(&signer), seed), Err(Malformed::Signature));
     }
 
     #[test]

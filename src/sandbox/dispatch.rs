@@ -11,7 +11,8 @@ use hyper::body::{Body, Bytes};
 use super::faults::{Strike, Target};
 use super::identity::request_id;
 use super::refusal::Refusal;
-use super::s3::{self, Address, Success};
+use super::s3::{self, Success};
+use super::s3_operation::Address;
 use super::world::World;
 use super::{admin, sigv4, sts};
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::policy::Policy;
+
 /// Expired keys are remembered this long, so that their owner hears ExpiredToken and not that they never were.
 const REMEMBER: Duration = Duration::from_hours(1);
 /// Above so many keys the expired ones are forgotten at once.
@@ -68,6 +70,8 @@ pub(super) struct Key {
     pub(super) principal: Principal,
     pub(super) secret: SecretString,
     pub(super) token: Option<SecretString>,
+    /// Narrows what the role may do.
+    pub(super) policy: Option<Policy>,
     /// On the server's true clock; `None` never ends.
     pub(super) expires: Option<Duration>,
 }
@@ -82,6 +86,7 @@ impl Key {
                 Token::With => Some(format!("SANDBOX{}", random::<153>(BASE64)?).into()),
                 Token::Without => None,
             },
+            policy: None,
             expires,
         })
     }

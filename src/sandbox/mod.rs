@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! server ─▶ dispatch ─▶ admin                      /_sandbox/…
-//!                    ├▶ sts ─▶ assume              who may assume what, for how long
-//!                    └▶ s3 ─▶ s3_list, objects     allowed by role, in memory
+//!                    ├▶ sts ─▶ assume              who may assume what, for how long, with which policy
+//!                    └▶ s3 ─▶ s3_list, objects     allowed by role and session policy (s3_operation), in memory
 //!           world: keys (identity), faults, calls, objects, the clock; sigv4 says who signed
 //! ```
 //!
@@ -26,9 +26,11 @@ mod dispatch;
 mod faults;
 mod identity;
 mod objects;
+mod policy;
 mod refusal;
 mod s3;
 mod s3_list;
+mod s3_operation;
 mod server;
 mod sigv4;
 mod sts;

@@ -1,6 +1,7 @@
 //! STS as its query protocol has it: a form in, XML out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
@@ -9,9 +10,10 @@ use hyper::body::Bytes;
 use super::assume;
 use super::faults::Strike;
 use super::identity::{Key, Principal, Token};
+use super::policy::Policy;
 use super::refusal::{Distrust, Refusal};
 use super::sigv4;
-use super::world::World;
+use super::world::{Caller, World};
 use super::xml::element;
 use crate::sys::clock;
 
@@ -47,20 +49,18 @@ pub(super) fn answer(
     request_id: &str,
 ) -> Result<String, Refusal> {
     let claims = sigv4::claims(parts).map_err(|unsigned| Distrust::Unsigned(unsigned).of_sts())?;
-    let caller = world.caller(parts, &claims, &sigv4::hash(body)).map_err(Distrust::of_sts)?.principal;
+    let caller = world.caller(parts, &claims, &sigv4::hash(body)).map_err(Distrust::of_sts)?;
+    let who = &caller.principal;
     let action = form.get("Action").map_or("", String::as_str);
     if action != "AssumeRole" {
-        world.ledger().asked(caller.role.as_deref().unwrap_or(&caller.arn), named(action));
+        world.ledger().asked(who.role.as_deref().unwrap_or(&who.arn), named(action));
     }
     let result = match action {
         "AssumeRole" => assume_role(world, &caller, form)?,
-        "GetCallerIdentity" => format!(
-            "{}{}{}",
-            element("Arn", &caller.arn),
-            element("UserId", &caller.id),
-            element("Account", &caller.account)
-        ),
-        "GetSessionToken" => session_token(world, &caller)?,
+        "GetCallerIdentity" => {
+            format!("{}{}{}", element("Arn", &who.arn), element("UserId", &who.id), element("Account", &who.account))
+        }
+        "GetSessionToken" => session_token(world, who)?,
         "" => return Err(Refusal::new(StatusCode::BAD_REQUEST, "MissingAction", "the request names no Action")),
         other => {
             let message = format!(
@@ -84,16 +84,17 @@ pub(super) fn named(action: &str) -> &str {
     }
 }
 
-fn assume_role(world: &World, caller: &Principal, form: &Form) -> Result<String, Refusal> {
-    let denied = form.get("RoleArn").is_some_and(|arn| world.gate().denies(arn));
-    let asked = assume::check(&world.config, denied, caller, form)?;
+fn assume_role(world: &World, caller: &Caller, form: &Form) -> Result<String, Refusal> {
+    let denied =
+        form.get("RoleArn").is_some_and(|arn| world.gate().denies(arn) || !caller.in_scope("sts:AssumeRole", arn));
+    let asked = assume::check(&world.config, denied, &caller.principal, form)?;
     let principal = Principal::session_of(&asked.role_arn, &asked.session);
     let user = format!(
         "<AssumedRoleUser>{}{}</AssumedRoleUser>",
         element("AssumedRoleId", &principal.id),
         element("Arn", &principal.arn)
     );
-    let credentials = credentials(world, principal, asked.life)?;
+    let credentials = credentials(world, principal, asked.life, asked.policy)?;
     let packed = asked.packed.map(|size| element("PackedPolicySize", &size.to_string())).unwrap_or_default();
     let source = asked.source_identity.map(|source| element("SourceIdentity", &source)).unwrap_or_default();
     Ok(format!("{user}{credentials}{packed}{source}"))
@@ -104,14 +105,15 @@ fn session_token(world: &World, caller: &Principal) -> Result<String, Refusal> {
     if caller.role.is_some() {
         return Err(Refusal::denied("Cannot call GetSessionToken with session credentials"));
     }
-    credentials(world, caller.clone(), world.config.lease)
+    credentials(world, caller.clone(), world.config.lease, None)
 }
 
 /// A new key. It is good until `life` after now, so never shorter than the Expiration that is told, which has no fractions.
-fn credentials(world: &World, principal: Principal, life: std::time::Duration) -> Result<String, Refusal> {
+fn credentials(world: &World, principal: Principal, life: Duration, policy: Option<Policy>) -> Result<String, Refusal> {
     let now = clock::realtime();
-    let expires = now + life.max(std::time::Duration::from_secs(1));
+    let expires = now + life.max(Duration::from_secs(1));
     let key = Key::new(principal, Token::With, Some(expires)).map_err(|_| Refusal::internal("no randomness"))?;
+    let key = Key { policy, ..key };
     let xml = format!(
         "<Credentials>{}{}{}{}</Credentials>",
         element("AccessKeyId", &key.id),

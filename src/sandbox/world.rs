@@ -13,6 +13,7 @@ use super::config::{Config, Ready};
 use super::faults::{Faults, Gate, Strike, Target};
 use super::identity::{Key, Keys, Principal, Token};
 use super::objects::Objects;
+use super::policy::Policy;
 use super::refusal::Distrust;
 use super::sigv4::{Claims, Signer};
 use crate::sys::clock;
@@ -32,7 +33,15 @@ pub(super) struct World {
 /// A caller whose signature was checked.
 pub(super) struct Caller {
     pub(super) principal: Principal,
+    pub(super) policy: Option<Policy>,
     pub(super) signer: Signer,
+}
+
+impl Caller {
+    /// Does the session's own policy leave this to it?
+    pub(super) fn in_scope(&self, action: &str, resource: &str) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.allows(action, resource))
+    }
 }
 
 impl World {
@@ -124,7 +133,7 @@ impl World {
         if key.expires.is_some_and(|expires| clock::realtime() >= expires) {
             return Err(Distrust::Expired);
         }
-        Ok(Caller { principal: key.principal, signer })
+        Ok(Caller { principal: key.principal, policy: key.policy, signer })
     }
 
     fn check_time(&self, claims: &Claims) -> Result<(), Distrust> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::signed::{Answer, Ask, Keys, assume, raw};
+use super::signed::{Answer, Ask, Keys, assume, assume_with, raw};
 use super::{A, B, config, start};
 
 #[test]
@@ -137,4 +137,18 @@ fn a_presigned_address_is_good_for_its_object_and_its_time() {
     assert_eq!(get(&presign(0).replace("/k?", "/other?")).code(), "SignatureDoesNotMatch");
     let late = get(&presign(-120));
     assert_eq!((late.code(), late.element("Message")), ("AccessDenied", Some("Request has expired")));
+}
+
+#[test]
+fn a_session_policy_narrows_what_the_role_may_do() {
+    let handle = start(config());
+    let policy =
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":"*"}}"#;
+    let scoped = assume_with(handle.url(), &handle.ready().into(), A, &[("Policy", policy)]);
+    let ask = |method, path| Ask { body: b"x", ..Ask::s3(method, path) }.send(handle.url(), &scoped);
+    assert_eq!(ask("GET", "/bucket1?list-type=2").code(), "ok");
+    let denied = ask("PUT", "/bucket1/k");
+    assert_eq!((denied.status, denied.code()), (403, "AccessDenied"));
+    assert!(denied.body.contains("because no session policy allows the s3:PutObject action"), "{}", denied.body);
+    assert_eq!(ask("GET", "/bucket2?list-type=2").code(), "AccessDenied", "it widens nothing");
 }

@@ -165,7 +165,15 @@ pub(super) fn raw(url: &str, method: &str, target: &str, headers: &[(String, Str
 
 /// A session of a role, by the base identity.
 pub(super) fn assume(url: &str, base: &Keys, role: &str) -> Keys {
-    let form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={}&RoleSessionName=me", escaped(role));
+    assume_with(url, base, role, &[])
+}
+
+/// The same, with more parameters.
+pub(super) fn assume_with(url: &str, base: &Keys, role: &str, more: &[(&str, &str)]) -> Keys {
+    let mut form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={}&RoleSessionName=me", escaped(role));
+    for (name, value) in more {
+        form += &["&", name, "=", &escaped(value)].concat();
+    }
     let answer = Ask::sts(&form).send(url, base);
     let word = |name| answer.element(name).unwrap_or_else(|| panic!("no {name} in {}", answer.body)).to_owned();
     Keys { id: word("AccessKeyId"), secret: word("SecretAccessKey"), token: Some(word("SessionToken")) }
