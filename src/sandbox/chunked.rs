@@ -74,11 +74,10 @@ mod tests {
             "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
             "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
         ];
-        let body: String = [65536, 1024, 0]
-            .iter()
-            .zip(signatures)
-            .map(|(size, signature)| format!("{size:x};chunk-signature={signature}\r\n{}\r\n", "a".repeat(*size)))
-            .collect();
+        let mut body = String::new();
+        for (size, signature) in [65536, 1024, 0].into_iter().zip(signatures) {
+            body += &[&format!("{size:x}"), ";chunk-signature=", signature, "\r\n", &"a".repeat(size), "\r\n"].concat();
+        }
         assert_eq!(decode(body.as_bytes(), Some(&signer), seed), Ok(vec![b'a'; 66560]));
         let changed = body.replacen("aaaa", "aaba", 1);
         assert_eq!(decode(changed.as_bytes(), Some(&signer), seed), Err(Malformed::Signature));
