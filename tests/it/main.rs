@@ -1,3 +1,4 @@
 mod manifest;
 mod logs;
 mod aws;
+mod sandbox;
