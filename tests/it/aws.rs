@@ -3,4 +3,5 @@
 mod answers;
 mod base;
 mod leases;
+mod story;
 mod whoami;
