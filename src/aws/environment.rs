@@ -9,8 +9,9 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::scrub::{is_devsups_own, is_endpoint, is_scrubbed};
+use super::scrub::{is_devsups_own, is_endpoint};
 use super::{Credentials, SandboxBase};
+use crate::manifest::is_scrubbed;
 use crate::manifest::{Name, Service};
 use crate::supervisor::Wall;
 

@@ -28,7 +28,6 @@ mod whoami;
 pub use assume::Grant;
 pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase};
 pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, child_environment};
-pub use scrub::{SCRUBBED, is_scrubbed};
 pub use secret::Credentials;
 pub use session::Who;
 pub use whoami::{Whoami, whoami};

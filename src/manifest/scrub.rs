@@ -37,7 +37,8 @@ pub const SCRUBBED: &[&str] = &[
 
 /// Is this variable taken from every child? [`SCRUBBED`], and everything that awsume and granted leave behind.
 pub fn is_scrubbed(name: &str) -> bool {
-    SCRUBBED.contains(&name) || name.starts_with("AWSUME_") || name.starts_with("GRANTED_")
+    const LEFT_BEHIND: &[&str] = &["AWS_VAULT_", "AWSUME_", "GRANTED_"];
+    SCRUBBED.contains(&name) || LEFT_BEHIND.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Does the variable's name say that its value is nobody's business?

@@ -1,4 +1,4 @@
-mod manifest;
-mod logs;
 mod aws;
+mod logs;
+mod manifest;
 mod sandbox;

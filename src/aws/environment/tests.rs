@@ -1,5 +1,6 @@
 use super::*;
-use crate::aws::{SCRUBBED, sample};
+use crate::aws::sample;
+use crate::manifest::SCRUBBED;
 use crate::manifest::Service;
 
 /// What the tests choose; the rest is a service with a role.
