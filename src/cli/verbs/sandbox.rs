@@ -158,6 +158,12 @@ mod tests {
             secret_access_key: "a+b c".into(),
             session_token: None,
         };
-        insta::assert_snapshot!(exports(&ready), @"");
+        insta::assert_snapshot!(exports(&ready), @r"
+        export AWS_ENDPOINT_URL=http://127.0.0.1:4566
+        export AWS_REGION=ap-southeast-2
+        export AWS_DEFAULT_REGION=ap-southeast-2
+        export AWS_ACCESS_KEY_ID=ASIASANDBOX1
+        export AWS_SECRET_ACCESS_KEY='a+b c'
+        ");
     }
 }
