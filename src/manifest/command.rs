@@ -68,19 +68,26 @@ fn first_word_is_the_shells(line: &str) -> bool {
 pub(super) fn words(line: &str) -> Option<Vec<String>> {
     let mut guarded = String::new();
     let mut references = Vec::new();
-    let mut quoted_single = false;
+    let mut quote = None;
     let mut rest = line;
     while let Some(letter) = rest.chars().next() {
-        let reference = if quoted_single { None } else { reference_at(rest) };
+        let reference = if quote == Some('\'') { None } else { reference_at(rest) };
         if let Some(reference) = reference {
             guarded.push(mark(references.len())?);
             references.push(reference);
             rest = &rest[reference.len()..];
             continue;
         }
-        quoted_single ^= letter == '\'';
-        guarded.push(letter);
-        rest = &rest[letter.len_utf8()..];
+        match (quote, letter) {
+            (None, '\'' | '"') => quote = Some(letter),
+            (Some(open), _) if open == letter => quote = None,
+            _ => {}
+        }
+        // What a backslash guards opens and closes nothing.
+        let guards = letter == '\\' && quote != Some('\'');
+        let taken = rest.chars().take(if guards { 2 } else { 1 }).map(char::len_utf8).sum();
+        guarded.push_str(&rest[..taken]);
+        rest = &rest[taken..];
     }
     let words = shell_words::split(&guarded).ok()?;
     let restore = |word: String| {

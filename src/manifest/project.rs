@@ -18,7 +18,8 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
     let name = name(desk, tree.get("name"));
     let aws = tree.get("aws").map(|entry| aws(desk, entry)).unwrap_or_default();
     let merged = merge_defaults(desk, &mut tree);
-    let around = Surroundings { project: &name, role_prefix: aws.role_prefix.as_deref() };
+    let base_is_a_role = aws.base_role.is_some();
+    let around = Surroundings { project: &name, role_prefix: aws.role_prefix.as_deref(), base_is_a_role };
     let mut services = BTreeMap::new();
     for (service, (head, table)) in &merged {
         service::check_name(desk, service, *head);

@@ -70,6 +70,11 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
     if let Some(node) = get("duration") {
         role.duration = desk.duration("duration", node, "15m", "12h").unwrap_or(DURATION);
     }
+    if let Some(node) = get("duration").filter(|_| around.base_is_a_role && role.duration > DURATION) {
+        desk.warn(node.place, "AWS will cap this lease at 1h")
+            .label("more is for base identities that are no role themselves")
+            .help("`[aws] base_role` says that devsup is a role: role chaining (AWS's rule)");
+    }
     if let Some(node) = get("rotate_before") {
         role.rotate_before = desk.duration("rotate_before", node, "1s", "12h");
         if role.rotate_before.is_some_and(|before| before >= role.duration) {

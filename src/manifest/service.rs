@@ -24,6 +24,8 @@ const MARKS: &[&str] = &["DEVSUP", "DEVSUP_SERVICE", "DEVSUP_RUN"];
 pub(super) struct Surroundings<'a> {
     pub(super) project: &'a str,
     pub(super) role_prefix: Option<&'a str>,
+    /// The manifest says so by `[aws] base_role`.
+    pub(super) base_is_a_role: bool,
 }
 
 /// Reads the entry; what cannot be read has been reported and holds its default. `None`: there is no command.
