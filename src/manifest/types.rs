@@ -71,6 +71,14 @@ pub struct Manifest {
     pub sandbox: Sandbox,
 }
 
+impl Manifest {
+    /// What stands in for a manifest that could not be read at all.
+    pub(super) fn nothing(files: Vec<PathBuf>, dir: PathBuf) -> Self {
+        let (aws, sandbox) = (Aws::default(), Sandbox::default());
+        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox }
+    }
+}
+
 /// `[aws]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aws {
