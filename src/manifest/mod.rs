@@ -4,9 +4,48 @@
 //! that is valid by construction (durations are durations, roles are ARNs, dependencies exist and have no cycle) or
 //! *all* the problems at once, each with file, line, column, caret and mend. Nothing here talks to the network, runs a
 //! command, or reads a clock.
+//!
+//! ```text
+//!  find ─▶ trust ─▶ toml ─▶ node (a tree with places) ─▶ merge: services.local.toml over services.toml,
+//!                                                               each service over [defaults]
+//!       ─▶ project, service, role at a desk: values by type, ${VAR} expanded, every fault kept
+//!       ─▶ Loaded, or Problems
+//! ```
+//!
+//! What must never happen: a key that is ignored; a value that is run to be known; a secret in a problem, in `config`
+//! or in an origin.
 
+mod arn;
+mod command;
+mod desk;
+mod env_file;
+mod find;
+mod graph;
+mod interpolate;
+mod load;
+mod node;
+mod origins;
+mod print;
+mod problem;
+mod project;
+mod role;
+mod schema;
+mod scrub;
+mod service;
+mod signal;
+mod trust;
 mod types;
+mod words;
 
+pub use env_file::{EnvFileError, read_env_files};
+pub use find::{FILE, NotFound, find};
+pub use load::{Loaded, Source, load};
+pub use origins::{Origin, Origins};
+pub use print::print;
+pub use problem::{Colour, Problem, Problems};
+pub use schema::schema;
+pub use scrub::{SCRUBBED, is_scrubbed, is_secret_name, is_secret_value};
+pub use trust::Trust;
 pub use types::{
     Aws, Backoff, Command, Condition, Delivery, Dependency, Manifest, Name, Replace, Restart, Role, RoleArn, Sandbox,
     Secs, Service, StopMode,

@@ -44,6 +44,12 @@ impl From<&str> for Name {
     }
 }
 
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::borrow::Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
@@ -63,6 +69,14 @@ pub struct Manifest {
     /// In name order. Dependencies exist and have no cycle.
     pub services: BTreeMap<Name, Arc<Service>>,
     pub sandbox: Sandbox,
+}
+
+impl Manifest {
+    /// What stands in for a manifest that could not be read at all.
+    pub(super) fn nothing(files: Vec<PathBuf>, dir: PathBuf) -> Self {
+        let (aws, sandbox) = (Aws::default(), Sandbox::default());
+        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox }
+    }
 }
 
 /// `[aws]`.

@@ -1,0 +1,261 @@
+//! The JSON Schema of `services.toml`, for editors (`#:schema` line). The structs here are never filled: the manifest is
+//! read by hand, for better errors. A test keeps their keys equal to the reader's.
+#![expect(dead_code, reason = "read by schemars' derive only")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+/// The schema, pretty-printed, ends with a newline.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Document);
+    format!("{:#}\n", schema.as_value())
+}
+
+/// Services that run on one machine, each as its own IAM role. Strings may hold `${VAR}` and `${VAR:-default}`; `$$` is `$`.
+#[derive(JsonSchema)]
+#[schemars(rename = "services.toml", deny_unknown_fields)]
+struct Document {
+    /// The project. Default: the folder's name.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,39}$"))]
+    name: Option<String>,
+    aws: Option<Aws>,
+    /// Any key of a service; a service's own wins, tables merge key by key.
+    defaults: Option<Service>,
+    /// One table per service: `[services.web]`. Names: `a-z`, `0-9`, `-`, `_`, at most 40.
+    services: BTreeMap<String, Service>,
+    sandbox: Option<Sandbox>,
+}
+
+/// Who devsup itself is in AWS, and where AWS is.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Aws {
+    /// The role devsup must be itself; another base identity is refused before the first AssumeRole.
+    base_role: Option<String>,
+    /// Profile of the base identity. Default: the SDK's own chain (environment, profile, SSO, web identity, instance).
+    profile: Option<String>,
+    /// For STS and for the services. Default: what the base identity resolves to.
+    region: Option<String>,
+    /// Put before every `role` that is not an ARN: `arn:aws:iam::033145145979:role/`.
+    role_prefix: Option<String>,
+    /// Another address of STS, such as a VPC endpoint.
+    sts_endpoint: Option<String>,
+}
+
+/// One service.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Service {
+    /// What is run. A list is exec'd as it is; a string is split and exec'd, or run by `/bin/sh -c` when it uses shell syntax.
+    command: Option<Command>,
+    /// Where it runs, relative to the manifest's folder. Default: that folder.
+    working_dir: Option<String>,
+    /// Variables, over those of `env_file` and of the environment `up` was typed in.
+    env: Option<BTreeMap<String, Scalar>>,
+    /// Files of KEY=VALUE lines, read again at every start.
+    env_file: Option<OneOrMany>,
+    /// True: do not inherit devsup's own environment (PATH, HOME, USER, LANG, TERM, TMPDIR stay).
+    #[schemars(extend("default" = false))]
+    clean_env: Option<bool>,
+    /// False: started by name, or as a dependency.
+    #[schemars(extend("default" = true))]
+    autostart: Option<bool>,
+    /// Services that start before this one and stop after it.
+    depends_on: Option<Dependencies>,
+    /// When to run it again after it ended.
+    #[schemars(extend("default" = "on-failure"))]
+    restart: Option<Restart>,
+    backoff: Option<Backoff>,
+    /// Crashes in a row after which it is left down. Default: none.
+    max_restarts: Option<MaxRestarts>,
+    /// The signal that asks it to stop.
+    #[schemars(extend("default" = "SIGTERM"))]
+    stop_signal: Option<String>,
+    /// Who gets `stop_signal`: the whole group, or the main process alone (prefork servers). SIGKILL always takes the tree.
+    #[schemars(extend("default" = "group"))]
+    stop_mode: Option<StopMode>,
+    /// How long it may take to stop before SIGKILL. At most 1h.
+    #[schemars(extend("default" = "10s"))]
+    stop_timeout: Option<String>,
+    /// Run before `stop_signal`, in the service's environment.
+    stop_command: Option<Command>,
+    /// The IAM role it runs as: an ARN, or a table. Without one it has no AWS identity at all. Nothing is expanded in it.
+    role: Option<RoleOrArn>,
+    /// True: it gets the base identity, on purpose. Not beside `role`.
+    #[schemars(extend("default" = false))]
+    inherit_aws: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Command {
+    Line(String),
+    Words(Vec<String>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Scalar {
+    Text(String),
+    Number(f64),
+    Flag(bool),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Dependencies {
+    One(String),
+    Names(Vec<String>),
+    Conditions(BTreeMap<String, ConditionOrDependency>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum ConditionOrDependency {
+    Condition(Condition),
+    Dependency(Dependency),
+}
+
+/// What must be true of the other service first.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Condition {
+    Started,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Dependency {
+    condition: Option<Condition>,
+    /// True: a replacement of the dependency replaces this service too.
+    #[schemars(extend("default" = false))]
+    restart: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Restart {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum StopMode {
+    Group,
+    Main,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum MaxRestarts {
+    Count(u32),
+    None(Unlimited),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Unlimited {
+    None,
+}
+
+/// How long to wait before a crashed service is started again; doubling, ± 20 %.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Backoff {
+    #[schemars(extend("default" = "500ms"))]
+    first: Option<String>,
+    #[schemars(extend("default" = "30s"))]
+    max: Option<String>,
+    /// After so long in health, the next crash is a first one.
+    #[schemars(extend("default" = "1m"))]
+    reset_after: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RoleOrArn {
+    Arn(String),
+    Role(Role),
+}
+
+/// Everything AssumeRole is asked with.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Role {
+    /// `arn:aws:iam::033145145979:role/service-a`, or what follows `role_prefix`.
+    arn: Option<String>,
+    /// 15m to 12h; AWS caps it at 1h when the base identity is itself a role.
+    #[schemars(extend("default" = "1h"))]
+    duration: Option<String>,
+    /// How long before the lease ends the service is replaced. Default: a sixth of its life, at least 5m.
+    rotate_before: Option<String>,
+    /// How credentials reach the process.
+    #[schemars(extend("default" = "env"))]
+    delivery: Option<Delivery>,
+    /// What the role's trust policy asks of third parties.
+    #[schemars(length(min = 2, max = 1224))]
+    external_id: Option<String>,
+    /// What CloudTrail shows; `{user}`, `{service}`, `{host}` and `{project}` are filled in.
+    #[schemars(extend("default" = "devsup-{user}-{service}"))]
+    session_name: Option<String>,
+    /// A session policy that narrows the role: inline JSON, or the path of a file.
+    policy: Option<String>,
+    /// Managed policies that narrow the role, at most 10.
+    policy_arns: Option<OneOrMany>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Delivery {
+    Env,
+}
+
+/// What the embedded AWS of `--sandbox` holds.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sandbox {
+    /// The life of every lease.
+    #[schemars(extend("default" = "60s"))]
+    lease: Option<String>,
+    /// Each bucket and the names of the roles that may use it.
+    buckets: Option<BTreeMap<String, OneOrMany>>,
+    /// True: AWS's own rules for durations, instead of shortening silently.
+    #[schemars(extend("default" = false))]
+    strict: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::words::Section;
+
+    #[test]
+    fn keys_are_those_the_reader_knows() {
+        let schema: serde_json::Value = serde_json::from_str(&super::schema()).expect("JSON");
+        let sections = [
+            ("/properties", Section::Top),
+            ("/$defs/Aws/properties", Section::Aws),
+            ("/$defs/Service/properties", Section::Service),
+            ("/$defs/Role/properties", Section::Role),
+            ("/$defs/Backoff/properties", Section::Backoff),
+            ("/$defs/Dependency/properties", Section::Dependency),
+            ("/$defs/Sandbox/properties", Section::Sandbox),
+        ];
+        for (pointer, section) in sections {
+            let object = schema.pointer(pointer).and_then(serde_json::Value::as_object).expect(pointer);
+            let keys: BTreeSet<&str> = object.keys().map(String::as_str).collect();
+            assert_eq!(keys, section.keys().iter().copied().collect(), "{pointer}");
+        }
+    }
+}

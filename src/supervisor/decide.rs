@@ -1,0 +1,232 @@
+//! What a service needs done next: one move, derived from the state as a whole. Level-triggered: the same state gives the
+//! same move, however it came about; no move means nothing is to be done until a fact or a deadline comes.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use super::event::{Reason, StopWhy};
+use super::service::{Run, Slot};
+use super::time::{Mono, Now};
+use super::view::Want;
+use crate::manifest::{Replace, Service};
+
+/// A keeper that has not answered so long after its own deadline is helped from outside.
+pub(super) const KEEPER_LATE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// The hold has run out.
+    Release,
+    /// No check is configured and it has lived long enough.
+    Ready {
+        run: u32,
+    },
+    Stop {
+        run: u32,
+        why: StopWhy,
+    },
+    Kill {
+        run: u32,
+    },
+    Spawn,
+    Ask,
+    /// No fresh credentials came in time: the held ones must do.
+    SettleForHeld,
+    /// A newer run beside a serving one took too long.
+    GiveUpOverlap {
+        run: u32,
+    },
+    NoteExpired,
+    /// Nothing will start here: the secret is of no use.
+    Forget,
+    /// No longer in the manifest, and nothing is left of it.
+    Remove,
+}
+
+impl Supervisor {
+    pub(super) fn decide(&self, at: usize, now: Now) -> Option<Move> {
+        let slot = &self.slots[at];
+        if slot.hold.as_ref().and_then(|hold| hold.until).is_some_and(|(boot, _)| boot <= now.boot) {
+            return Some(Move::Release);
+        }
+        slot.runs
+            .iter()
+            .find_map(|run| run_deadline(slot, run, now))
+            .or_else(|| self.unwanted(at))
+            .or_else(|| self.replace(at, now))
+            .or_else(|| self.may_spawn(at, now).then_some(Move::Spawn))
+            .or_else(|| self.lease_move(at, now))
+            .or_else(|| (slot.removed && slot.runs.is_empty()).then_some(Move::Remove))
+    }
+
+    /// What must not run any more: newest first, and not before what depends on it.
+    fn unwanted(&self, at: usize) -> Option<Move> {
+        let slot = &self.slots[at];
+        if slot.want == Want::Up {
+            return None;
+        }
+        let run = slot.runs.iter().rev().find(|run| run.stopping.is_none())?;
+        let waits = self.slots.iter().any(|other| {
+            other.want == Want::Down
+                && other.entry.depends_on.contains_key(slot.name())
+                && other.runs.iter().any(|run| !run.stuck())
+        });
+        (!waits).then(|| Move::Stop { run: run.number, why: StopWhy::Asked })
+    }
+
+    /// Why the run is not what it should be; empty: it is current.
+    pub(super) fn outdated(&self, slot: &Slot, run: &Run, now: Now) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        if run.revision.entry != slot.revision.entry {
+            reasons.push(Reason::ManifestChanged);
+        }
+        if run.revision.asked != slot.revision.asked {
+            reasons.extend(slot.reasons.iter().filter(|&reason| *reason != Reason::ManifestChanged).cloned());
+        }
+        if self.lease_due(slot, run, now) && !reasons.contains(&Reason::Credentials) {
+            reasons.push(Reason::Credentials);
+        }
+        reasons
+    }
+
+    /// The run lives on a lease that is due, and a fresher one is held.
+    pub(super) fn lease_due(&self, slot: &Slot, run: &Run, now: Now) -> bool {
+        let (Some(on), Some(held)) = (&run.lease, &slot.held) else { return false };
+        slot.rotates()
+            && on.lease.id != held.lease.id
+            && held.left_ms(now) > on.left_ms(now)
+            && held.startable(now)
+            && on.due(now, &slot.entry) <= now.boot
+    }
+
+    fn replace(&self, at: usize, now: Now) -> Option<Move> {
+        let slot = &self.slots[at];
+        if !slot.active() {
+            return None;
+        }
+        let live: Vec<&Run> = slot.runs.iter().filter(|run| run.live()).collect();
+        match live[..] {
+            [old, new] => self.end_overlap(slot, old, new, now),
+            [run] if slot.runs.len() == 1 => {
+                let why = self.outdated(slot, run, now);
+                if why.is_empty() || !self.may_replace(at, run, &why, now) {
+                    return None;
+                }
+                match slot.entry.replace {
+                    Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
+                    Replace::Overlap => self.overlap_free(slot, now).then_some(Move::Spawn),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Two runs serve. The old one goes when the new one is ready; a new one that is outdated itself, or that a hold came
+    /// too late for, goes first.
+    fn end_overlap(&self, slot: &Slot, old: &Run, new: &Run, now: Now) -> Option<Move> {
+        let by_person = new.why.iter().any(|reason| matches!(reason, Reason::Restart { .. }));
+        if new.revision != slot.revision || slot.hold.is_some() && !by_person {
+            return Some(Move::Stop { run: new.number, why: StopWhy::Leftover });
+        }
+        if new.is_ready() {
+            return Some(Move::Stop { run: old.number, why: StopWhy::Replaced(new.why.clone()) });
+        }
+        let late = new.spawned + overlap_patience(&slot.entry) <= now.mono;
+        late.then_some(Move::GiveUpOverlap { run: new.number })
+    }
+
+    fn overlap_free(&self, slot: &Slot, now: Now) -> bool {
+        slot.overlap_again.is_none_or(|again| again <= now.mono)
+            // After a failure the next try wants a lease worth the trouble.
+            && (slot.overlap_failures == 0 || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
+    }
+
+    /// Is what the new run needs there, and is nobody in the way?
+    fn may_replace(&self, at: usize, run: &Run, why: &[Reason], now: Now) -> bool {
+        let slot = &self.slots[at];
+        if slot.occupied.is_some() || !self.lease_ready(slot, now) {
+            return false;
+        }
+        if why.iter().any(|reason| matches!(reason, Reason::Restart { .. })) {
+            return true;
+        }
+        if slot.hold.is_some() || run.traced.is_some() {
+            return false;
+        }
+        *why != [Reason::Credentials] || self.lane_open(at, now)
+    }
+
+    /// A lease a run may be born with is held (or none is needed), and nobody waits for a fresher one.
+    pub(super) fn lease_ready(&self, slot: &Slot, now: Now) -> bool {
+        !slot.entry.needs_lease()
+            || (slot.held.as_ref().is_some_and(|held| held.startable(now)) && slot.wait_fresh.is_none())
+    }
+
+    fn may_spawn(&self, at: usize, now: Now) -> bool {
+        let slot = &self.slots[at];
+        slot.active()
+            && !self.shutting_down
+            && slot.runs.is_empty()
+            && slot.occupied.is_none()
+            && slot.crashes.until.is_none_or(|until| until <= now.mono)
+            && self.lease_ready(slot, now)
+            // A replacement was running before: what it depends on does not hold it up.
+            && (slot.replacing.is_some() || self.waits_for(slot).is_none())
+    }
+
+    fn lease_move(&self, at: usize, now: Now) -> Option<Move> {
+        let slot = &self.slots[at];
+        if !slot.entry.needs_lease() {
+            return slot.held.is_some().then_some(Move::Forget);
+        }
+        let idle = !slot.active() || self.shutting_down;
+        if idle {
+            return (slot.held.is_some() && slot.runs.is_empty()).then_some(Move::Forget);
+        }
+        if slot.wait_fresh.is_some_and(|until| until <= now.mono)
+            && slot.held.as_ref().is_some_and(|held| held.startable(now))
+        {
+            return Some(Move::SettleForHeld);
+        }
+        if let Some(run) = slot.serving()
+            && let Some(on) = run.lease.as_ref().filter(|on| slot.rotates() && on.expired(now))
+            && slot.expiry_noted != Some(on.lease.id)
+        {
+            return Some(Move::NoteExpired);
+        }
+        self.asks(slot, now).then_some(Move::Ask)
+    }
+
+    fn asks(&self, slot: &Slot, now: Now) -> bool {
+        slot.asking.is_none()
+            && self.wants_lease(slot, now)
+            && slot.refused.as_ref().is_none_or(|refused| refused.retry_at <= now.mono)
+    }
+
+    /// Is a fresher lease than the held one wanted?
+    pub(super) fn wants_lease(&self, slot: &Slot, now: Now) -> bool {
+        slot.refresh
+            || slot.wait_fresh.is_some()
+            || slot.held.as_ref().is_none_or(|held| !held.startable(now) || held.ask_at(now, &slot.entry) <= now.boot)
+    }
+}
+
+/// What time alone brings to a run.
+fn run_deadline(slot: &Slot, run: &Run, now: Now) -> Option<Move> {
+    if let Some(stopping) = &run.stopping {
+        let late = stopping.deadline + KEEPER_LATE <= now.mono;
+        return (late && !stopping.killed).then_some(Move::Kill { run: run.number });
+    }
+    ready_at(slot, run).filter(|&at| at <= now.mono).map(|_| Move::Ready { run: run.number })
+}
+
+/// With no readiness check, being alive for a second is being ready.
+pub(super) fn ready_at(slot: &Slot, run: &Run) -> Option<Mono> {
+    let unchecked = slot.entry.ready_timeout.is_zero();
+    (unchecked && run.is_started() && run.ready.is_none()).then(|| run.started.unwrap_or(run.spawned) + Service::ALIVE)
+}
+
+/// How long a new run may take beside a serving one.
+pub(super) fn overlap_patience(service: &Service) -> Duration {
+    if service.ready_timeout.is_zero() { Service::ALIVE + Duration::from_secs(10) } else { service.ready_timeout }
+}

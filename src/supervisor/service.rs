@@ -1,0 +1,253 @@
+//! One service's state: what is wanted, what runs, what is held. Only facts are stored; sentences are derived.
+//!
+//! ```text
+//!  run:  starting ── started ── ready ── stopping ──▶ gone (tree empty)
+//!            └──────────┴─────────┴──── exited by itself ──▶ gone
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{AskId, Exit, LeaseId, Reason, StopWhy};
+use super::lease::{Held, Refused};
+use super::time::{Boot, Mono, Now, Wall};
+use super::view::{State, Want};
+use crate::manifest::{Delivery, Name, Service};
+
+/// What a run must be born with to be current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Revision {
+    /// Counts changes of the entry's meaning.
+    pub(super) entry: u32,
+    /// Counts replacements asked for.
+    pub(super) asked: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) number: u32,
+    pub(super) revision: Revision,
+    pub(super) lease: Option<Held>,
+    /// Why it was started; empty for a first start and after a crash.
+    pub(super) why: Vec<Reason>,
+    pub(super) spawned: Mono,
+    pub(super) pid: Option<u32>,
+    pub(super) started: Option<Mono>,
+    pub(super) ready: Option<Mono>,
+    pub(super) stopping: Option<Stopping>,
+    /// The main process ended, the tree perhaps not.
+    pub(super) exited: Option<(Exit, Mono)>,
+    /// No process came of it, or its keeper died: the sentence.
+    pub(super) broken: Option<String>,
+    pub(super) survivors: Vec<String>,
+    pub(super) survived_at: Option<Mono>,
+    pub(super) traced: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stopping {
+    pub(super) since: Mono,
+    /// When the keeper sends SIGKILL.
+    pub(super) deadline: Mono,
+    pub(super) why: StopWhy,
+    pub(super) killed: bool,
+}
+
+impl Run {
+    pub(super) fn new(number: u32, revision: Revision, lease: Option<Held>, why: Vec<Reason>, now: Now) -> Self {
+        Self {
+            number,
+            revision,
+            lease,
+            why,
+            spawned: now.mono,
+            pid: None,
+            started: None,
+            ready: None,
+            stopping: None,
+            exited: None,
+            broken: None,
+            survivors: Vec::new(),
+            survived_at: None,
+            traced: None,
+        }
+    }
+
+    /// It serves, or is about to: neither told to stop nor ended by itself.
+    pub(super) fn live(&self) -> bool {
+        self.stopping.is_none() && self.exited.is_none() && self.broken.is_none()
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.live() && self.started.is_some()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.live() && self.ready.is_some()
+    }
+
+    /// SIGKILL did not end it: nobody waits for it any more.
+    pub(super) fn stuck(&self) -> bool {
+        !self.survivors.is_empty()
+    }
+}
+
+/// How a service that is wanted up came to its end for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The restart policy accepts the exit.
+    Done(Exit),
+    /// It does not, or `max_restarts` is used up.
+    Failed(Option<Exit>),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crashes {
+    pub(super) count: u32,
+    pub(super) until: Option<Mono>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Hold {
+    pub(super) by: String,
+    pub(super) uid: u32,
+    pub(super) since: Wall,
+    pub(super) until: Option<(Boot, Wall)>,
+}
+
+/// Between "the old one is told to stop" (or "the new one is started beside it") and "the new one is ready".
+#[derive(Clone, Debug)]
+pub(super) struct Replacing {
+    pub(super) why: Vec<Reason>,
+    pub(super) began: Mono,
+    pub(super) old_ended: Option<Mono>,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) entry: Arc<Service>,
+    pub(super) revision: Revision,
+    /// No longer in the manifest: goes when its last run is gone.
+    pub(super) removed: bool,
+    pub(super) want: Want,
+    /// Started with `--no-deps`.
+    pub(super) alone: bool,
+    /// Reasons of the replacement asked for and not yet begun.
+    pub(super) reasons: Vec<Reason>,
+    /// Oldest first; two only during an overlap.
+    pub(super) runs: Vec<Run>,
+    /// The newest number given to a run, also before the daemon started.
+    pub(super) last_run: u32,
+    pub(super) held: Option<Held>,
+    /// The held lease has been given to a run.
+    pub(super) used: bool,
+    pub(super) asking: Option<AskId>,
+    pub(super) refused: Option<Refused>,
+    /// A replacement waits for a fresh lease until then, and then takes the held one.
+    pub(super) wait_fresh: Option<Mono>,
+    /// A person asked for fresh credentials: ask now, then replace.
+    pub(super) refresh: bool,
+    pub(super) expiry_noted: Option<LeaseId>,
+    pub(super) crashes: Crashes,
+    pub(super) overlap_again: Option<Mono>,
+    pub(super) overlap_failures: u32,
+    pub(super) overlap_why: Option<String>,
+    pub(super) hold: Option<Hold>,
+    pub(super) ended: Option<Ended>,
+    pub(super) replacing: Option<Replacing>,
+    pub(super) occupied: Option<String>,
+    pub(super) stop_timeout: Option<Duration>,
+    pub(super) last_exit: Option<Exit>,
+    pub(super) last_trouble: Option<String>,
+    pub(super) rotations: u32,
+    pub(super) starts: u32,
+    /// What the last replacement took, from the stop to ready.
+    pub(super) cost: Option<Duration>,
+    pub(super) seen: (State, Wall, Mono),
+}
+
+impl Slot {
+    pub(super) fn new(entry: Arc<Service>, last_run: u32, now: Now) -> Self {
+        Self {
+            entry,
+            revision: Revision { entry: 0, asked: 0 },
+            removed: false,
+            want: Want::Down,
+            alone: false,
+            reasons: Vec::new(),
+            runs: Vec::new(),
+            last_run,
+            held: None,
+            used: false,
+            asking: None,
+            refused: None,
+            wait_fresh: None,
+            refresh: false,
+            expiry_noted: None,
+            crashes: Crashes::default(),
+            overlap_again: None,
+            overlap_failures: 0,
+            overlap_why: None,
+            hold: None,
+            ended: None,
+            replacing: None,
+            occupied: None,
+            stop_timeout: None,
+            last_exit: None,
+            last_trouble: None,
+            rotations: 0,
+            starts: 0,
+            cost: None,
+            seen: (State::Stopped, now.wall, now.mono),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.entry.name
+    }
+
+    pub(super) fn run_mut(&mut self, number: u32) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|run| run.number == number)
+    }
+
+    /// The run that serves: the newest live one.
+    pub(super) fn serving(&self) -> Option<&Run> {
+        self.runs.iter().rev().find(|run| run.live())
+    }
+
+    /// Wanted, and not ended for good.
+    pub(super) fn active(&self) -> bool {
+        self.want == Want::Up && self.ended.is_none() && !self.removed
+    }
+
+    /// Credentials reach the process only when it starts: a renewal means a replacement.
+    pub(super) fn rotates(&self) -> bool {
+        self.entry.role.as_ref().is_some_and(|role| role.delivery == Delivery::Env)
+    }
+
+    /// What a replacement is expected to take.
+    pub(super) fn expected_cost(&self) -> Duration {
+        self.cost.unwrap_or(Duration::from_secs(2) + self.entry.ready_timeout)
+    }
+
+    /// A newer run comes to nothing: what it was asked for is still to be done.
+    pub(super) fn give_back(&mut self, number: u32) {
+        self.replacing = None;
+        let Some(run) = self.runs.iter().find(|run| run.number == number) else { return };
+        for reason in &run.why {
+            if !self.reasons.contains(reason) {
+                self.reasons.push(reason.clone());
+            }
+        }
+    }
+
+    /// Forgets everything that stood in the way of a start: a person asked for it.
+    pub(super) fn clear_way(&mut self) {
+        self.crashes = Crashes::default();
+        self.overlap_again = None;
+        self.overlap_failures = 0;
+        self.overlap_why = None;
+        self.ended = None;
+        self.last_trouble = None;
+    }
+}
