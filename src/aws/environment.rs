@@ -284,3 +284,6 @@ impl Table {
         ChildEnvironment { variables, scrubbed: self.scrubbed.into_iter().collect() }
     }
 }
+
+#[cfg(test)]
+mod tests;

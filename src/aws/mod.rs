@@ -18,6 +18,8 @@ mod error;
 mod flight;
 mod http;
 mod loaded;
+#[cfg(test)]
+mod sample;
 mod scrub;
 mod secret;
 mod session;

@@ -77,7 +77,7 @@ mod tests {
     fn places_are_filled() {
         assert_eq!(name("devsup-{user}-{service}"), "devsup-ann-service-a");
         assert_eq!(name("{project}.{service}@{host}"), "shop.service-a@dev-1");
-        assert_eq!(name("{nobody}-{user"), "-nobody--user", "what is no place is no place");
+        assert_eq!(name("{nobody}-{user"), "-nobody---user", "what is no place is no place");
     }
 
     #[test]

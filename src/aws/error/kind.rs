@@ -162,7 +162,8 @@ fn denied(side: Side, role: &str, who: &str) -> String {
 /// Loosely, because the wording changes: the tail behind "because", or the action that was denied.
 fn side(text: &str) -> Side {
     let text = text.to_ascii_lowercase();
-    let (head, tail) = text.split_once("because").unwrap_or((&text, ""));
+    let tail_at = text.find(" because").or_else(|| text.find(" with an explicit deny")).unwrap_or(text.len());
+    let (head, tail) = text.split_at(tail_at);
     if head.contains("sts:tagsession") {
         Side::Tags
     } else if head.contains("sts:setsourceidentity") {
