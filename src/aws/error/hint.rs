@@ -1,0 +1,132 @@
+//! How to mend each refusal, ready to paste, with the manifest's own ARNs in it.
+
+use super::kind::{Kind, Side};
+use super::{About, Answer};
+use crate::aws::arn;
+use crate::manifest::Secs;
+
+/// Statement for the caller's own policy: it may assume these roles.
+pub(in crate::aws) fn may_assume(role: &str, extra: &[&str]) -> String {
+    let actions: Vec<String> = ["sts:AssumeRole"].iter().chain(extra).map(|action| format!("\"{action}\"")).collect();
+    format!(
+        "{{\"Sid\":\"DevsupAssume\",\"Effect\":\"Allow\",\n \"Action\":[{}],\n \"Resource\":[\"{role}\"]}}",
+        actions.join(",")
+    )
+}
+
+/// Statement for the role's trust policy: it trusts this caller. By account and condition, so that it survives the
+/// caller's role being made anew.
+pub(in crate::aws) fn trusts(principal: &str, extra: &[&str], external_id: Option<&str>) -> String {
+    let account = arn::account(principal).unwrap_or("<account>");
+    let partition = principal.split(':').nth(1).unwrap_or("aws");
+    let actions: Vec<String> = ["sts:AssumeRole"].iter().chain(extra).map(|action| format!("\"{action}\"")).collect();
+    let external =
+        external_id.map(|id| format!(",\"StringEquals\":{{\"sts:ExternalId\":\"{id}\"}}")).unwrap_or_default();
+    format!(
+        "{{\"Sid\":\"DevsupTrust\",\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\"arn:{partition}:iam::{account}:root\"}},\n \
+         \"Action\":[{}],\n \"Condition\":{{\"ArnEquals\":{{\"aws:PrincipalArn\":\"{principal}\"}}{external}}}}}",
+        actions.join(",")
+    )
+}
+
+pub(super) fn of(kind: Kind, answer: &Answer, about: &About<'_>) -> Option<String> {
+    let role = about.role_arn();
+    let hint = match kind {
+        Kind::Denied(side) => denied(side, about),
+        Kind::TooLong => format!(
+            "lower `duration` (it is {}), or set max_session_duration (3600..43200) of `{role}` as high",
+            about.role.map(|role| Secs(role.duration).to_string()).unwrap_or_default()
+        ),
+        Kind::ChainLimit => "set `duration = \"1h\"` or less, or leave it out; nothing in IAM can raise it".to_owned(),
+        Kind::Validation => {
+            "compare `role`, `session_name`, `external_id` and `duration` of this service with AWS's limits: `devsup config`"
+                .to_owned()
+        }
+        Kind::MalformedPolicy => "mend `policy` of this service: it must be one IAM policy document as JSON".to_owned(),
+        Kind::PackedPolicy => "shorten `policy`, or move parts of it into managed policies named in `policy_arns`".to_owned(),
+        Kind::RegionDisabled => "activate STS there (IAM console, Account settings), or set `[aws] region` or \
+                                 `[aws] sts_endpoint` to a region where it is, e.g. `us-east-1`"
+            .to_owned(),
+        Kind::UnknownKey => format!(
+            "the keys are deleted, of another partition, or lack their session token; look where they come from ({}), and \
+             for stale AWS_* variables where `devsup up` was typed: `devsup whoami`",
+            about.source
+        ),
+        Kind::Expired => format!("renew them where they come from ({}), e.g. `aws sso login`; asks again by itself", about.source),
+        Kind::Clock => "set the clock: `timedatectl status`, `chronyc makestep`".to_owned(),
+        Kind::Signature => format!(
+            "look at the secret key where it comes from ({}): copied whole, no blanks; and for a proxy that alters requests",
+            about.source
+        ),
+        Kind::Throttled => "asks again by itself; a longer `duration` or fewer services asks less often".to_owned(),
+        Kind::IdentityProvider => "asks again by itself; if it lasts, look at the identity provider".to_owned(),
+        Kind::NotOptedIn => "opt the account in to the region, or set `[aws] region`".to_owned(),
+        Kind::NoCredentials => "look where the base credentials come from: `devsup whoami`".to_owned(),
+        Kind::Foreign => foreign(answer, about),
+        Kind::Server => "asks again by itself".to_owned(),
+        Kind::Other => return None,
+    };
+    Some(hint)
+}
+
+fn foreign(answer: &Answer, about: &About<'_>) -> String {
+    match (&about.proxy, answer.status) {
+        (Some(proxy), _) => format!("look at the proxy {proxy}: that page is probably its own; asks again by itself"),
+        (None, 500..) => "asks again by itself".to_owned(),
+        (None, _) => format!("look at what answers as `{}`: it is not STS; asks again by itself", about.endpoint),
+    }
+}
+
+fn denied(side: Side, about: &About<'_>) -> String {
+    let (role, principal) = (about.role_arn(), about.principal());
+    let external_id = about.role.and_then(|role| role.external_id.as_deref());
+    let caller = |extra: &[&str]| format!("add to the policy of `{principal}`:\n{}", may_assume(role, extra));
+    let target =
+        |extra: &[&str]| format!("add to the trust policy of `{role}`:\n{}", trusts(&principal, extra, external_id));
+    match side {
+        Side::CallerLacks => caller(&[]),
+        Side::CallerDenies => {
+            format!("find the Deny for sts:AssumeRole in the policies of `{principal}`; an Allow does not outweigh it")
+        }
+        Side::Boundary => {
+            format!("the permissions boundary of `{principal}` must allow it too:\n{}", may_assume(role, &[]))
+        }
+        Side::SessionPolicy => format!(
+            "the session policy that `{principal}` was assumed with must allow it too:\n{}",
+            may_assume(role, &[])
+        ),
+        Side::Target => target(&[]),
+        Side::Organisation => "ask the organisation's administrator: no policy in this account can allow it".to_owned(),
+        Side::Endpoint => format!(
+            "let the VPC endpoint's policy allow it, or use the public endpoint (`[aws] sts_endpoint`):\n{}",
+            may_assume(role, &[])
+        ),
+        Side::Tags => format!("{}\n{}", caller(&["sts:TagSession"]), target(&["sts:TagSession"])),
+        Side::SourceIdentity => {
+            format!("{}\n{}", caller(&["sts:SetSourceIdentity"]), target(&["sts:SetSourceIdentity"]))
+        }
+        Side::Untold => untold(about, &caller(&[]), &target(&[])),
+    }
+}
+
+/// AWS does not say which side: what can be told from the two ARNs, then both statements.
+fn untold(about: &About<'_>, caller: &str, target: &str) -> String {
+    let (role, principal) = (about.role_arn(), about.principal());
+    let accounts = if about.caller.is_none() {
+        "who asks is unknown: `devsup whoami`".to_owned()
+    } else if principal == role {
+        "the caller is the role itself: since 2022 it must be allowed to assume itself".to_owned()
+    } else if arn::account(&principal) == arn::account(role) {
+        "both are in one account: a trust that names the caller is enough, else both statements are needed".to_owned()
+    } else {
+        "they are in two accounts: both statements are needed".to_owned()
+    };
+    let external = match about.role.and_then(|role| role.external_id.as_deref()) {
+        Some(_) => "; compare `external_id` with the trust's sts:ExternalId",
+        None => "; if the trust asks for sts:ExternalId, set `external_id`",
+    };
+    format!(
+        "{accounts}; AWS says the same when the role does not exist: compare path, spelling and case of `{role}`{external}; a \
+         change in IAM takes a minute to arrive\n{caller}\n{target}"
+    )
+}

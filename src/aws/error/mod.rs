@@ -1,0 +1,179 @@
+//! Every way in which STS gives no lease, as a [`Refusal`]: what it is, whether asking again soon helps, who can mend it
+//! and how.
+//!
+//! The SDK's own text of any failure is "service error"; here its code and message are read, with and without the
+//! `Exception` that some answers carry. What must never happen: a secret in a sentence. So only the first line of AWS's
+//! message is ever shown, and of a signature mismatch nothing (it may quote the request, token included).
+
+mod failure;
+mod hint;
+mod kind;
+
+pub(super) use failure::{Answer, Failure, date_ms};
+use kind::Kind;
+
+use super::arn;
+use super::chain::one_line;
+use crate::manifest::Role;
+use crate::supervisor::{Refusal, Wall};
+
+/// What was being asked, of whom, through what.
+#[derive(Clone, Default)]
+pub(super) struct About<'a> {
+    pub(super) role: Option<&'a Role>,
+    /// Who asked, when known.
+    pub(super) caller: Option<String>,
+    /// `[aws] base_role`: who should have asked.
+    pub(super) base_role: Option<&'a str>,
+    /// Where the base credentials came from.
+    pub(super) source: String,
+    /// `sts.eu-west-1.amazonaws.com`
+    pub(super) endpoint: String,
+    pub(super) proxy: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) at: Wall,
+}
+
+impl About<'_> {
+    fn role_arn(&self) -> &str {
+        self.role.map_or("the role", |role| role.arn.as_str())
+    }
+
+    /// The caller as policies name it: who asked, else who should have, else a placeholder that says so.
+    fn principal(&self) -> String {
+        match (&self.caller, self.base_role) {
+            (Some(caller), _) => arn::principal(caller),
+            (None, Some(role)) => role.to_owned(),
+            (None, None) => "arn:aws:iam::<account of the base identity>:role/<base role>".to_owned(),
+        }
+    }
+
+    fn who(&self) -> String {
+        self.caller
+            .as_deref()
+            .map_or_else(|| format!("the base identity ({})", self.source), |arn| format!("`{}`", arn::short(arn)))
+    }
+}
+
+/// The refusal for a failure.
+pub(super) fn refusal(failure: &Failure, about: &About<'_>) -> Refusal {
+    match failure {
+        Failure::Answer(answer) => answered(answer, about),
+        Failure::Unreachable(what) => unreachable(what, about),
+        Failure::NoBase(what) => no_base(what, about),
+        Failure::Refused(refusal) => (**refusal).clone(),
+    }
+}
+
+fn answered(answer: &Answer, about: &About<'_>) -> Refusal {
+    let kind = Kind::of(answer);
+    let text = answer.message.as_deref().map(one_line).unwrap_or_default();
+    let caller = kind::caller_in(&text).map(str::to_owned).or_else(|| about.caller.clone());
+    let about = About { caller: caller.clone(), ..about.clone() };
+    let side = kind.side();
+    Refusal {
+        lasting: kind.lasting(),
+        code: answer.code.clone().unwrap_or_else(|| format!("Http{}", answer.status)),
+        message: kind.sentence(answer, &text, &about),
+        hint: kind.hint(answer, &about),
+        side: side.map(str::to_owned),
+        caller,
+        request_id: answer.request_id.clone(),
+        retry_after: answer.retry_after,
+        at: about.at,
+    }
+}
+
+fn unreachable(what: &str, about: &About<'_>) -> Refusal {
+    let (through, hint) = match &about.proxy {
+        Some(proxy) => (
+            format!(" through the proxy {proxy}"),
+            format!("check that the proxy {proxy} is up and lets `{}` through, or add it to NO_PROXY", about.endpoint),
+        ),
+        None => (
+            String::new(),
+            format!(
+                "check DNS, the route and the VPC endpoint for `{}`; no proxy is set (HTTPS_PROXY)",
+                about.endpoint
+            ),
+        ),
+    };
+    Refusal {
+        message: format!("`{}` does not answer{through}: {what}", about.endpoint),
+        hint: Some(hint),
+        side: Some("network".to_owned()),
+        ..own("Unreachable", Lasting::No, about)
+    }
+}
+
+/// Not lasting: at boot the instance's metadata may come after devsup, and a login in another terminal mends it at once.
+fn no_base(what: &str, about: &About<'_>) -> Refusal {
+    Refusal {
+        message: format!("no base credentials: {what}"),
+        hint: Some(
+            "log in (`aws sso login`), name a profile with `[aws] profile` or `--profile`, or attach an instance profile to \
+             this machine; `devsup up --sandbox` needs none"
+                .to_owned(),
+        ),
+        side: Some("caller".to_owned()),
+        ..own("NoBaseCredentials", Lasting::No, about)
+    }
+}
+
+/// Lasting: whoever this is, it is not who the manifest says must ask.
+pub(super) fn base_role_mismatch(is: &str, must: &str, about: &About<'_>) -> Refusal {
+    Refusal {
+        message: format!("the base identity is `{is}` (from {}), but `[aws] base_role` says `{must}`", about.source),
+        hint: Some(format!(
+            "become `{must}` (instance profile, `--profile`, or drop the variables and profile that give `{is}`), or mend \
+             `[aws] base_role` in the manifest; no role was asked for"
+        )),
+        side: Some("caller".to_owned()),
+        caller: Some(is.to_owned()),
+        ..own("BaseRoleMismatch", Lasting::Yes, about)
+    }
+}
+
+/// Lasting: what answered is not the STS that was asked.
+pub(super) fn wrong_role(got: &str, about: &About<'_>) -> Refusal {
+    Refusal {
+        message: format!("asked for `{}` and was given `{got}`; those credentials were thrown away", about.role_arn()),
+        hint: Some(format!("look at what answers as `{}`: it is not AWS's own STS", about.endpoint)),
+        ..own("WrongRole", Lasting::Yes, about)
+    }
+}
+
+/// The answer came, but holds nothing that can be used.
+pub(super) fn unusable(what: &str, about: &About<'_>) -> Refusal {
+    Refusal {
+        message: format!("`{}` answered {what}", about.endpoint),
+        hint: Some(
+            "compare this machine's clock with AWS's (`timedatectl`), and look at what answers there".to_owned(),
+        ),
+        ..own("UnusableAnswer", Lasting::No, about)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    Yes,
+    No,
+}
+
+/// A refusal of devsup's own.
+fn own(code: &str, lasting: Lasting, about: &About<'_>) -> Refusal {
+    Refusal {
+        lasting: lasting == Lasting::Yes,
+        code: code.to_owned(),
+        message: String::new(),
+        hint: None,
+        side: None,
+        caller: about.caller.clone(),
+        request_id: None,
+        retry_after: None,
+        at: about.at,
+    }
+}
+
+#[cfg(test)]
+mod tests;
