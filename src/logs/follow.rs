@@ -22,7 +22,7 @@ const LOOKS: u32 = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Says whether a run's keeper still lives (its service's lock is held).
-pub(super) type Alive = dyn Fn(&Name, u32) -> bool + Send;
+pub type Alive = dyn Fn(&Name, u32) -> bool + Send;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
@@ -90,9 +90,9 @@ impl Follow {
         match Cursor::open(&self.folder, first) {
             Ok(mut cursor) => {
                 if offset == u64::MAX {
-                    cursor.skip_to_end()?
+                    cursor.skip_to_end()?;
                 } else {
-                    cursor.seek(offset)?
+                    cursor.seek(offset)?;
                 }
                 self.runs.push(Run { cursor: Some(cursor), ..Run::new(first.run) });
                 Ok(())

@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod redact;
 mod retain;
+pub mod show;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use capture::Capture;
 pub use folder::last_run;
+pub use follow::Alive;
 pub use reader::Reader;
 pub use retain::retain;
 

@@ -45,16 +45,16 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(query: Query) -> io::Result<Self> {
-        let until = if query.follow { Until::Ever } else { Until::Now };
+        let Query { logs, services, tail, follow } = query;
+        let until = if follow { Until::Ever } else { Until::Now };
         let source = |name: &Name| Source {
-            follow: Follow::new(name.clone(), &query.logs, until),
+            follow: Follow::new(name.clone(), &logs, until),
             watching: Watching::Nothing,
             fresh: true,
         };
-        let sources = query.services.iter().map(source).collect();
-        let mut new =
-            Self { sources, following: query.follow, inotify: None, notice: None, alive: None, since_asked: 0 };
-        if query.follow {
+        let sources = services.iter().map(source).collect();
+        let mut new = Self { sources, following: follow, inotify: None, notice: None, alive: None, since_asked: 0 };
+        if follow {
             match Inotify::new() {
                 Ok(inotify) => new.inotify = Some(inotify),
                 Err(error) => new.poll_instead(&error),
@@ -63,7 +63,7 @@ impl Reader {
         for at in 0..new.sources.len() {
             new.attach(at)?;
             new.sources[at].follow.list()?;
-            if let Some(lines) = query.tail {
+            if let Some(lines) = tail {
                 new.sources[at].follow.tail(lines)?;
             }
         }
@@ -73,7 +73,7 @@ impl Reader {
     /// How to learn whether a run's keeper still lives (its service's lock is held): then what a killed keeper left without
     /// a record is shown at once, not only when a newer run is there.
     #[must_use]
-    pub fn alive(mut self, alive: Box<dyn Fn(&Name, u32) -> bool + Send>) -> Self {
+    pub fn alive(mut self, alive: Box<Alive>) -> Self {
         self.alive = Some(alive);
         self
     }
@@ -122,19 +122,15 @@ impl Reader {
 
     fn sleep(&mut self, left: Option<Duration>) -> io::Result<()> {
         let again = self.sources.iter().filter_map(|source| source.follow.again).min();
-        match &self.inotify {
-            Some(inotify) => {
-                inotify.wait([left, again].into_iter().flatten().min())?;
-                if again.is_some() {
-                    self.look_at_all();
-                }
-                Ok(())
-            }
-            None => {
-                std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
-                self.list_all()
-            }
+        let Some(inotify) = &self.inotify else {
+            std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
+            return self.list_all();
+        };
+        inotify.wait([left, again].into_iter().flatten().min())?;
+        if again.is_some() {
+            self.look_at_all();
         }
+        Ok(())
     }
 
     /// Takes in what changed; says whether anything did.

@@ -23,7 +23,7 @@ impl Disk for Full {
 
     fn write(&mut self, file: &File, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        if length % 24 == 0 {
+        if length.is_multiple_of(24) {
             return self.under.write(file, parts);
         }
         let take = length.min(usize::try_from(self.left.load(Ordering::SeqCst)).expect("small"));
