@@ -193,37 +193,51 @@ impl Follow {
                 run.head = Some(self.entry(run.number, time_ns, what));
                 return Ok(());
             }
-            let rolled = self.next_part(run.number).is_some();
-            if !rolled && !run.ended && !self.may_be_over(run.number, alive) {
-                if alive.is_some() && self.looks > 0 {
-                    self.looks -= 1;
-                    self.again = Some(LOOK);
-                }
-                run.dry = true;
-                run.over = self.until == Until::Now && alive.is_none() && run.number < self.newest;
+            let complete = run.ended || self.next_part(run.number).is_some();
+            if !complete && !self.may_be_over(run.number, alive) {
+                self.rest(run, alive);
                 return Ok(());
             }
+            // Something may have been written before we learnt that no more comes.
             if !std::mem::replace(&mut run.looked_again, true) {
                 continue;
             }
-            if !rolled && !run.ended && alive.is_none() && self.until == Until::Ever && cursor.silent_for() < SILENCE {
+            let silent = self.until == Until::Now || alive.is_some() || cursor.silent_for() >= SILENCE;
+            if !complete && !silent {
                 self.again = Some(SILENCE);
                 return Ok(());
             }
-            let bytes = cursor.adopt()?;
-            if bytes > 0 {
-                let time = cursor.last_time();
-                run.looked_again = false;
-                run.head = Some(self.entry(run.number, time, What::Mark(Mark::Recovered { bytes })));
+            if self.adopt(run)? {
                 return Ok(());
             }
-            if !rolled && !self.nobody_writes(run, alive) {
+            if !complete && !self.nobody_writes(run, alive) {
                 run.dry = true;
                 return Ok(());
             }
             run.cursor = None;
             run.looked_again = false;
         }
+    }
+
+    /// Nothing to read, and its keeper may live.
+    fn rest(&mut self, run: &mut Run, alive: Option<&Alive>) {
+        if alive.is_some() && self.looks > 0 {
+            self.looks -= 1;
+            self.again = Some(LOOK);
+        }
+        run.dry = true;
+    }
+
+    /// Takes over bytes without a record: a mark says so, they follow. Says whether there were any.
+    fn adopt(&self, run: &mut Run) -> io::Result<bool> {
+        let Some(cursor) = &mut run.cursor else { return Ok(false) };
+        let bytes = cursor.adopt()?;
+        if bytes > 0 {
+            let time = cursor.last_time();
+            run.looked_again = false;
+            run.head = Some(self.entry(run.number, time, What::Mark(Mark::Recovered { bytes })));
+        }
+        Ok(bytes > 0)
     }
 
     /// Ended, or its keeper is gone, or there is a newer run.

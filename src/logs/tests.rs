@@ -2,6 +2,7 @@
 
 mod disk;
 mod follow;
+mod model;
 mod store;
 
 use std::fs::File;

@@ -20,7 +20,7 @@ use crate::sys::files::Create;
 const AHEAD: u64 = 16 * 1024;
 const ROOM: u64 = 4 * 1024;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LAST: Duration = Duration::from_secs(30);
+const RETRY_LAST: Duration = Duration::from_secs(5);
 /// Marks that wait for a disk.
 const MARKS_OWED: usize = 64;
 /// Names tried before giving up on a new file for this time.
@@ -109,37 +109,37 @@ impl Writer {
         let newline: &[u8] = if before.is_some() { b"\n" } else { b"" };
         let Some(pair) = &mut self.pair else { return };
         let (written, failure) = write_all(self.disk.as_mut(), &pair.data, [newline, parts[0], parts[1]]);
-        let start = pair.size;
-        pair.size += written;
-        let added = written.min(newline.len() as u64);
-        let ours = written - added;
         if written == 0 {
             let error = failure.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
             return self.troubled(length, &error);
         }
+        let start = pair.size;
+        pair.size += written;
         self.recovered(start);
-        let time = self.now();
-        let Some(pair) = &mut self.pair else { return };
+        let added = written.min(newline.len() as u64);
         if let Some(open) = before.filter(|_| added > 0) {
-            let kind = Kind::Data(open.stream);
-            pair.queue.extend(Record { offset: start, time, length: 1, kind, flags: ADDED }.encode());
+            self.record(start, 1, open.stream, ADDED);
             self.unfinished = None;
         }
+        let ours = written - added;
         if ours > 0 {
-            let last = parts[1].last().or(parts[0].last());
-            let ends = ours == length && last == Some(&b'\n');
-            let flags = if ends { 0 } else { UNFINISHED };
-            let (offset, kind) = (start + added, Kind::Data(stream));
-            let size = u32::try_from(ours).unwrap_or(u32::MAX);
-            pair.queue.extend(Record { offset, time, length: size, kind, flags }.encode());
+            let ends = ours == length && parts[1].last().or(parts[0].last()) == Some(&b'\n');
+            self.record(start + added, ours, stream, if ends { 0 } else { UNFINISHED });
             self.unfinished = (!ends).then_some(Unfinished { stream, torn: false });
         }
-        let indexed = self.flush();
-        match (failure, indexed) {
+        match (failure, self.flush()) {
             (Some(error), _) => self.troubled(length - ours, &error),
             (None, Err(error)) => self.troubled(0, &error),
             (None, Ok(())) => {}
         }
+    }
+
+    fn record(&mut self, offset: u64, length: u64, stream: Stream, flags: u8) {
+        let time = self.now();
+        let Some(pair) = &mut self.pair else { return };
+        // Pieces are a megabyte at most.
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        pair.queue.extend(Record { offset, time, length, kind: Kind::Data(stream), flags }.encode());
     }
 
     /// The disk takes bytes again: says what is missing before this place.
@@ -292,7 +292,10 @@ impl Writer {
             return;
         }
         let tried = self.ready(0).and_then(|()| match &self.pair {
-            Some(pair) => self.disk.preallocate(&pair.data, pair.size, ROOM).or_else(unsupported).map(|()| pair.cut()),
+            Some(pair) => {
+                self.disk.preallocate(&pair.data, pair.size, ROOM).or_else(unsupported)?;
+                pair.data.set_len(pair.size)
+            }
             None => Ok(()),
         });
         if let Err(error) = tried {
