@@ -37,8 +37,9 @@ impl Disk for Folder {
         match files::create_in(&self.fd, name, how) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let path = self.path.as_ref().ok_or(error)?;
-                std::fs::create_dir_all(path)?;
-                self.fd = File::open(path)?.into();
+                // Whatever stands in the way, for us the folder is gone: a taken name is another thing.
+                let again = std::fs::create_dir_all(path).and_then(|()| File::open(path));
+                self.fd = again.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?.into();
                 files::create_in(&self.fd, name, how)
             }
             done => done,

@@ -78,6 +78,13 @@ impl Reader {
         self
     }
 
+    /// As if the kernel had no inotify instance left.
+    #[cfg(test)]
+    pub(super) fn without_inotify(mut self) -> Self {
+        self.poll_instead(&io::Error::other("too many open files"));
+        self
+    }
+
     /// Something a person should know about how files are followed.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_deref()
@@ -140,7 +147,16 @@ impl Reader {
         let changes = inotify.changes()?;
         for change in &changes {
             match *change {
-                Change::Overflow => self.list_all()?,
+                Change::Overflow => {
+                    for at in 0..self.sources.len() {
+                        let before = self.sources[at].watching;
+                        self.attach(at)?;
+                        if self.sources[at].watching != before {
+                            self.sources[at].follow.forget_names();
+                        }
+                    }
+                    self.list_all()?;
+                }
                 Change::Grew(watch) | Change::Closed(watch) => {
                     let closed = matches!(change, Change::Closed(_));
                     for source in self.sources.iter_mut().filter(|s| s.watching == Watching::Folder(watch)) {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Logs;
 use crate::logs::disk::{Disk, Folder};
 use crate::logs::{Capture, Mark, Stream, last_run, retain};
+use crate::supervisor::StopWhy;
+use crate::sys::clock;
 use crate::sys::files::Create;
 
 /// A disk with so many bytes left for data; index space was set aside.
@@ -67,15 +69,40 @@ fn a_full_disk_is_counted_marked_and_left_behind() {
     assert_eq!(capture.dropped(), (12, Some("disk full".into())));
     assert!(capture.due().is_some(), "it is tried again");
     left.store(1000, Ordering::SeqCst);
-    let deadline = crate::sys::clock::monotonic() + super::DEADLINE;
-    while let Some(due) = capture.due() {
-        assert!(crate::sys::clock::monotonic() < deadline, "resumes");
-        std::thread::sleep(due);
-        capture.tick();
-    }
+    tick_until_well(&mut capture);
     capture.write(Stream::Stdout, b"back\n");
     capture.finish();
     assert_eq!(logs.history(&["a"], None), ["a1 first", "a1 second~", "a1 [dropped 12: disk full]", "a1 back"]);
+}
+
+/// As the keeper does: whenever something is due.
+fn tick_until_well(capture: &mut Capture) {
+    let deadline = clock::monotonic() + super::DEADLINE;
+    while let Some(due) = capture.due() {
+        assert!(clock::monotonic() < deadline, "it resumes");
+        std::thread::sleep(due);
+        capture.tick();
+    }
+}
+
+#[test]
+fn without_its_folder_a_run_goes_on_and_marks_wait() {
+    let logs = Logs::new();
+    let mut capture = logs.capture("a", 1, 1000);
+    capture.write(Stream::Stdout, b"gone with the folder\n");
+    let folder = logs.folder("a");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    std::fs::write(&folder, "in the way").expect("written");
+    capture.write(Stream::Stdout, b"lost\n");
+    capture.mark(&Mark::Stopping { why: StopWhy::Asked });
+    capture.write(Stream::Stdout, b"lost too\n");
+    assert_eq!(capture.dropped(), (14, Some("log folder gone".into())));
+    std::fs::remove_file(&folder).expect("removed");
+    tick_until_well(&mut capture);
+    capture.write(Stream::Stdout, b"back\n");
+    capture.finish();
+    let expected = ["a1 [dropped 5: log folder gone]", "a1 [stopping]", "a1 [dropped 9: log folder gone]", "a1 back"];
+    assert_eq!(logs.history(&["a"], None), expected);
 }
 
 #[test]

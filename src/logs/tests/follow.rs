@@ -87,6 +87,44 @@ fn history_that_is_removed_unread_is_counted() {
     assert_eq!(rest[4..], ["a4 0123456789", "a4 [ended]"]);
 }
 
+#[test]
+fn without_inotify_it_looks_by_itself_and_says_so() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a"], None, true).without_inotify();
+    let notice = reader.notice().expect("said");
+    assert_eq!(notice, "inotify is not to be had (too many open files): looking for new lines every 250 ms");
+    let mut a = logs.capture("a", 1, 20);
+    for n in 0..10 {
+        a.write(Stream::Stdout, format!("number {n}\n").as_bytes());
+    }
+    let expected: Vec<String> = (0..10).map(|n| format!("a1 number {n}")).collect();
+    assert_eq!(await_entries(&mut reader, 10), expected);
+    assert!(is_quiet(&mut reader));
+}
+
+/// More changes than the kernel keeps for a reader: it looks at everything again.
+#[test]
+fn a_reader_that_missed_changes_misses_no_line() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a", "b"], None, true);
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("read");
+    let limit: usize = limit.trim().parse().expect("a number");
+    let mut a = logs.capture("a", 1, 1 << 20);
+    // Each name that comes and goes is an event of its own.
+    let noise = logs.folder("a").join("noise");
+    for at in 0..limit / 2 + 10 {
+        let name = noise.with_extension((at % 2).to_string());
+        std::fs::write(&name, "").expect("written");
+        std::fs::remove_file(&name).expect("removed");
+    }
+    a.write(Stream::Stdout, b"one\n");
+    let mut b = logs.capture("b", 1, 1000);
+    b.write(Stream::Stdout, b"two\n");
+    assert_eq!(await_entries(&mut reader, 2), ["a1 one", "b1 two"]);
+    b.write(Stream::Stdout, b"three\n");
+    assert_eq!(await_entries(&mut reader, 1), ["b1 three"]);
+}
+
 /// A writer thread and a follower: every line once, in order, with rolls and new runs under way.
 #[test]
 fn no_line_is_lost_or_doubled_while_writer_and_reader_run() {
