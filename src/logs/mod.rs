@@ -7,13 +7,29 @@
 //!                        000004.1.log   when it outgrew `logs.file`
 //!                        current        link to the live one
 //! ```
-//!
-//! (Skeleton of the interface; bodies follow.)
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod capture;
+mod cursor;
+mod disk;
+mod folder;
+mod follow;
+mod reader;
+mod record;
+mod redact;
+mod retain;
+pub mod show;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use capture::Capture;
+pub use folder::last_run;
+pub use follow::Alive;
+pub use reader::Reader;
+pub use retain::retain;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,50 +71,6 @@ pub enum Mark {
     },
 }
 
-/// The writer of one run's log; lives in the keeper. No method fails or blocks on anything but the disk: what the disk does
-/// not take is dropped, counted and marked.
-pub struct Capture {}
-
-impl Capture {
-    /// `folder` is the service's log folder. `redact`: (what to write instead, the secret).
-    pub fn create(_folder: OwnedFd, _run: u32, _file_bytes: u64, _redact: Vec<(String, String)>) -> io::Result<Self> {
-        Err(io::Error::other("skeleton"))
-    }
-
-    /// Bytes the service wrote, in the order they were read.
-    pub fn write(&mut self, _stream: Stream, _bytes: &[u8]) {}
-
-    /// End of one stream: its unfinished line is written as it is.
-    pub fn end(&mut self, _stream: Stream) {}
-
-    pub fn mark(&mut self, _mark: &Mark) {}
-
-    /// How long until [`Capture::tick`] has something to do (an unfinished line is 2 s old, a full disk is tried again).
-    pub fn due(&self) -> Option<Duration> {
-        None
-    }
-
-    pub fn tick(&mut self) {}
-
-    /// (bytes dropped so far, why)
-    pub fn dropped(&self) -> (u64, Option<String>) {
-        (0, None)
-    }
-
-    /// All is written; preallocation is cut, buffers are given back.
-    pub fn finish(self) {}
-}
-
-/// The highest run number found in a service's log folder; 0 if none.
-pub fn last_run(_folder: &Path) -> u32 {
-    0
-}
-
-/// Deletes the oldest files of the project's log folder beyond the bounds, never a live run's only one.
-pub fn retain(_logs: &Path, _live: &[(Name, u32)], _per_service: u64, _in_all: u64) -> io::Result<()> {
-    Ok(())
-}
-
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -129,19 +101,4 @@ pub enum What {
         whole: bool,
     },
     Mark(Mark),
-}
-
-/// Reads history, merged by time over services, then follows over restarts and rotations without a seam.
-pub struct Reader {}
-
-impl Reader {
-    pub fn open(_query: Query) -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    /// The next entry; `None` at the end of history (not following) or when `patience` has passed (following).
-    /// Blocks on inotify, never polls.
-    pub fn next(&mut self, _patience: Option<Duration>) -> io::Result<Option<Entry>> {
-        Ok(None)
-    }
 }

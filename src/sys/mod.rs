@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod daemonize;
+pub mod files;
+pub mod inotify;
 pub mod lock;
 pub mod peer;
 pub mod timer;

@@ -1,3 +1,4 @@
 
 mod aws;
+mod logs;
 mod manifest;

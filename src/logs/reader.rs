@@ -1,0 +1,258 @@
+//! Reads several services, history merged by time, then follows them.
+//!
+//! The watch of a folder is set before its names are listed, and everything is looked at once more after each wake-up:
+//! so nothing falls between history and live, and nothing is shown twice, since a place in a file is all that is kept.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::follow::{Alive, Follow, Until};
+use super::{Entry, Query};
+use crate::manifest::Name;
+use crate::sys::clock;
+use crate::sys::inotify::{Change, Inotify, Watch};
+
+/// How often files are looked at when the kernel has no inotify instance or watch left.
+const POLL: Duration = Duration::from_millis(250);
+/// Changes are asked for at least once in so many entries, so that a busy service does not hide the others.
+const ASK: u32 = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watching {
+    Nothing,
+    Folder(Watch),
+    /// The folder is not there yet: one above it.
+    Above(Watch),
+}
+
+struct Source {
+    follow: Follow,
+    watching: Watching,
+    /// May have more to show.
+    fresh: bool,
+}
+
+/// Reads history, merged by time over services, then follows over restarts and rotations without a seam.
+pub struct Reader {
+    sources: Vec<Source>,
+    following: bool,
+    inotify: Option<Inotify>,
+    notice: Option<String>,
+    alive: Option<Box<Alive>>,
+    since_asked: u32,
+}
+
+impl Reader {
+    pub fn open(query: Query) -> io::Result<Self> {
+        let Query { logs, services, tail, follow } = query;
+        let until = if follow { Until::Ever } else { Until::Now };
+        let source = |name: &Name| Source {
+            follow: Follow::new(name.clone(), &logs, until),
+            watching: Watching::Nothing,
+            fresh: true,
+        };
+        let sources = services.iter().map(source).collect();
+        let mut new = Self { sources, following: follow, inotify: None, notice: None, alive: None, since_asked: 0 };
+        if follow {
+            match Inotify::new() {
+                Ok(inotify) => new.inotify = Some(inotify),
+                Err(error) => new.poll_instead(&error),
+            }
+        }
+        for at in 0..new.sources.len() {
+            new.attach(at)?;
+            new.sources[at].follow.list()?;
+            if let Some(lines) = tail {
+                new.sources[at].follow.tail(lines)?;
+            }
+        }
+        Ok(new)
+    }
+
+    /// How to learn whether a run's keeper still lives (its service's lock is held): then what a killed keeper left without
+    /// a record is shown at once, not only when a newer run is there.
+    #[must_use]
+    pub fn alive(mut self, alive: Box<Alive>) -> Self {
+        self.alive = Some(alive);
+        self
+    }
+
+    /// As if the kernel had no inotify instance left.
+    #[cfg(test)]
+    pub(super) fn without_inotify(mut self) -> Self {
+        self.poll_instead(&io::Error::other("too many open files"));
+        self
+    }
+
+    /// Something a person should know about how files are followed.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
+    /// The next entry; `None` at the end of history (not following) or when `patience` has passed (following).
+    /// Blocks on inotify, never polls.
+    pub fn next(&mut self, patience: Option<Duration>) -> io::Result<Option<Entry>> {
+        let until = patience.map(|patience| clock::monotonic().saturating_add(patience));
+        loop {
+            if self.following && self.since_asked >= ASK {
+                self.ask()?;
+            }
+            if let Some(entry) = self.take()? {
+                self.since_asked += 1;
+                return Ok(Some(entry));
+            }
+            if !self.following {
+                return Ok(None);
+            }
+            if self.ask()? {
+                continue;
+            }
+            let left = until.map(|until| until.saturating_sub(clock::monotonic()));
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            self.sleep(left)?;
+        }
+    }
+
+    fn take(&mut self) -> io::Result<Option<Entry>> {
+        for source in self.sources.iter_mut().filter(|source| source.fresh) {
+            source.follow.fill(self.alive.as_deref())?;
+            source.fresh = false;
+        }
+        let first = self.sources.iter_mut().filter_map(|source| Some((source.follow.first()?, source)));
+        let Some((_, source)) = first.min_by_key(|(time, _)| *time) else { return Ok(None) };
+        source.fresh = true;
+        Ok(source.follow.take())
+    }
+
+    fn sleep(&mut self, left: Option<Duration>) -> io::Result<()> {
+        let again = self.sources.iter().filter_map(|source| source.follow.again).min();
+        let Some(inotify) = &self.inotify else {
+            std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
+            return self.list_all();
+        };
+        inotify.wait([left, again].into_iter().flatten().min())?;
+        if again.is_some() {
+            self.look_at_all();
+        }
+        Ok(())
+    }
+
+    /// Takes in what changed; says whether anything did.
+    fn ask(&mut self) -> io::Result<bool> {
+        self.since_asked = 0;
+        let Some(inotify) = &self.inotify else { return Ok(false) };
+        let changes = inotify.changes()?;
+        for change in &changes {
+            match *change {
+                Change::Overflow => {
+                    for at in 0..self.sources.len() {
+                        let before = self.sources[at].watching;
+                        self.attach(at)?;
+                        if self.sources[at].watching != before {
+                            self.sources[at].follow.forget_names();
+                        }
+                    }
+                    self.list_all()?;
+                }
+                Change::Grew(watch) | Change::Closed(watch) => {
+                    let closed = matches!(change, Change::Closed(_));
+                    for source in self.sources.iter_mut().filter(|s| s.watching == Watching::Folder(watch)) {
+                        source.follow.changed();
+                        source.follow.closed |= closed;
+                        source.fresh = true;
+                    }
+                }
+                Change::Names(watch) | Change::Gone(watch) => {
+                    let gone = matches!(change, Change::Gone(_));
+                    for at in 0..self.sources.len() {
+                        self.names(at, watch, gone)?;
+                    }
+                }
+            }
+        }
+        Ok(!changes.is_empty())
+    }
+
+    fn names(&mut self, at: usize, watch: Watch, gone: bool) -> io::Result<()> {
+        let source = &mut self.sources[at];
+        match source.watching {
+            Watching::Folder(here) if here == watch && !gone => {}
+            Watching::Folder(here) if here == watch => {
+                if let Some(inotify) = &self.inotify {
+                    inotify.forget(watch);
+                }
+                source.follow.list()?;
+                source.follow.forget_names();
+                self.attach(at)?;
+            }
+            Watching::Above(here) if here == watch => self.attach(at)?,
+            _ => return Ok(()),
+        }
+        let source = &mut self.sources[at];
+        source.fresh = true;
+        source.follow.list()
+    }
+
+    fn look_at_all(&mut self) {
+        for source in &mut self.sources {
+            source.follow.changed();
+            source.fresh = true;
+        }
+    }
+
+    fn list_all(&mut self) -> io::Result<()> {
+        for source in &mut self.sources {
+            source.fresh = true;
+            source.follow.list()?;
+        }
+        Ok(())
+    }
+
+    /// Watches the folder, or the nearest one above it that is there. Afterwards names are to be listed.
+    fn attach(&mut self, at: usize) -> io::Result<()> {
+        let folder = self.sources[at].follow.folder.clone();
+        while let Some(inotify) = &self.inotify {
+            let tried = match inotify.watch(&folder) {
+                Ok(watch) => Ok(Watching::Folder(watch)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => above(inotify, &folder),
+                Err(error) => Err(error),
+            };
+            match tried {
+                Ok(Watching::Nothing) => {}
+                Ok(watching) => {
+                    self.sources[at].watching = watching;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                Err(error) => self.poll_instead(&error),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_instead(&mut self, error: &io::Error) {
+        self.inotify = None;
+        let every = POLL.as_millis();
+        self.notice = Some(format!("inotify is not to be had ({error}): looking for new lines every {every} ms"));
+    }
+}
+
+/// `Nothing` when the folder came into being meanwhile: to be tried again.
+fn above(inotify: &Inotify, folder: &Path) -> io::Result<Watching> {
+    let mut child = folder;
+    while let Some(parent) = child.parent() {
+        match inotify.watch_names(parent) {
+            Ok(watch) if child.exists() => {
+                inotify.forget(watch);
+                return Ok(Watching::Nothing);
+            }
+            Ok(watch) => return Ok(Watching::Above(watch)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => child = parent,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}

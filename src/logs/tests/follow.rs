@@ -1,0 +1,158 @@
+//! Followers: no gap and no double, whatever happens underneath.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Logs, await_entries, is_quiet};
+use crate::logs::{Mark, Reader, Stream};
+
+#[test]
+fn a_follower_goes_on_over_folders_rolls_and_runs() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a", "b"], None, true);
+    assert!(is_quiet(&mut reader));
+    let mut a = logs.capture("a", 1, 20);
+    a.write(Stream::Stdout, b"one\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+    let mut b = logs.capture("b", 1, 1000);
+    b.write(Stream::Stdout, b"other\n");
+    assert_eq!(await_entries(&mut reader, 1), ["b1 other"]);
+    for n in 0..20 {
+        a.write(Stream::Stdout, format!("number {n}\n").as_bytes());
+    }
+    let expected: Vec<String> = (0..20).map(|n| format!("a1 number {n}")).collect();
+    assert_eq!(await_entries(&mut reader, 20), expected);
+    a.mark(&Mark::Ended);
+    a.finish();
+    let mut a = logs.capture("a", 2, 1000);
+    a.write(Stream::Stderr, b"again\n");
+    assert_eq!(await_entries(&mut reader, 2), ["a1 [ended]", "a2 !again"]);
+    assert!(is_quiet(&mut reader));
+}
+
+#[test]
+fn what_a_killed_keeper_left_is_shown_when_its_lock_is_free() {
+    let logs = Logs::new();
+    let lives = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&lives);
+    let reader = Reader::open(logs.query(&["a"], None, true)).expect("opened");
+    let mut reader = reader.alive(Box::new(move |_, _| asked.load(Ordering::SeqCst)));
+    let mut a = logs.capture("a", 1, 1000);
+    a.write(Stream::Stdout, b"one\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+    append(&logs.folder("a").join("000001.log"), b"two\nthr");
+    assert!(is_quiet(&mut reader), "it may be on its way to the index");
+    lives.store(false, Ordering::SeqCst);
+    drop(a);
+    assert_eq!(await_entries(&mut reader, 3), ["a1 [recovered 7]", "a1 two", "a1 thr~"]);
+    let mut next = logs.capture("a", 2, 1000);
+    next.write(Stream::Stdout, b"on\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a2 on"]);
+}
+
+#[test]
+fn what_a_killed_keeper_left_is_shown_when_a_newer_run_is_there() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a"], None, true);
+    let mut a = logs.capture("a", 1, 1000);
+    a.write(Stream::Stdout, b"one\n");
+    drop(a);
+    append(&logs.folder("a").join("000001.log"), b"two\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+    let mut next = logs.capture("a", 2, 1000);
+    next.write(Stream::Stdout, b"on\n");
+    let mut shown = await_entries(&mut reader, 3);
+    shown.sort();
+    assert_eq!(shown, ["a1 [recovered 4]", "a1 two", "a2 on"]);
+    assert_eq!(logs.history(&["a"], None), ["a1 one", "a1 [recovered 4]", "a1 two", "a2 on"]);
+}
+
+#[test]
+fn history_that_is_removed_unread_is_counted() {
+    let logs = Logs::new();
+    for run in 1..=4 {
+        let mut a = logs.capture("a", run, 1000);
+        a.write(Stream::Stdout, b"0123456789\n");
+        a.mark(&Mark::Ended);
+        a.finish();
+    }
+    let mut reader = logs.reader(&["a"], None, true);
+    assert_eq!(await_entries(&mut reader, 1), ["a1 0123456789"]);
+    crate::logs::retain(logs.root(), &[("a".into(), 4)], 1, u64::MAX).expect("bounded");
+    // The second was open already.
+    let rest = await_entries(&mut reader, 6);
+    let expected =
+        ["a1 [ended]", "a2 0123456789", "a2 [ended]", "a3 [dropped 11: removed by its bound before it was read]"];
+    assert_eq!(rest[..4], expected);
+    assert_eq!(rest[4..], ["a4 0123456789", "a4 [ended]"]);
+}
+
+#[test]
+fn without_inotify_it_looks_by_itself_and_says_so() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a"], None, true).without_inotify();
+    let notice = reader.notice().expect("said");
+    assert_eq!(notice, "inotify is not to be had (too many open files): looking for new lines every 250 ms");
+    let mut a = logs.capture("a", 1, 20);
+    for n in 0..10 {
+        a.write(Stream::Stdout, format!("number {n}\n").as_bytes());
+    }
+    let expected: Vec<String> = (0..10).map(|n| format!("a1 number {n}")).collect();
+    assert_eq!(await_entries(&mut reader, 10), expected);
+    assert!(is_quiet(&mut reader));
+}
+
+/// More changes than the kernel keeps for a reader: it looks at everything again.
+#[test]
+fn a_reader_that_missed_changes_misses_no_line() {
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a", "b"], None, true);
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("read");
+    let limit: usize = limit.trim().parse().expect("a number");
+    let mut a = logs.capture("a", 1, 1 << 20);
+    // Each name that comes and goes is an event of its own.
+    let noise = logs.folder("a").join("noise");
+    for at in 0..limit / 2 + 10 {
+        let name = noise.with_extension((at % 2).to_string());
+        std::fs::write(&name, "").expect("written");
+        std::fs::remove_file(&name).expect("removed");
+    }
+    a.write(Stream::Stdout, b"one\n");
+    let mut b = logs.capture("b", 1, 1000);
+    b.write(Stream::Stdout, b"two\n");
+    assert_eq!(await_entries(&mut reader, 2), ["a1 one", "b1 two"]);
+    b.write(Stream::Stdout, b"three\n");
+    assert_eq!(await_entries(&mut reader, 1), ["b1 three"]);
+}
+
+/// A writer thread and a follower: every line once, in order, with rolls and new runs under way.
+#[test]
+fn no_line_is_lost_or_doubled_while_writer_and_reader_run() {
+    const LINES: usize = 3000;
+    let logs = Logs::new();
+    let mut reader = logs.reader(&["a"], None, true);
+    let folder = logs.folder("a");
+    let writer = std::thread::spawn(move || {
+        for run in 1..=3_u32 {
+            let open = std::fs::File::open(&folder).expect("opened");
+            let mut a = crate::logs::Capture::create(open.into(), run, 10_000, Vec::new()).expect("created");
+            for n in 0..LINES {
+                a.write(Stream::Stdout, format!("{n}\n").as_bytes());
+            }
+            a.mark(&Mark::Ended);
+            a.finish();
+        }
+    });
+    let shown = await_entries(&mut reader, 3 * (LINES + 1));
+    writer.join().expect("written");
+    let run = |run: u32| (0..LINES).map(move |n| format!("a{run} {n}")).chain([format!("a{run} [ended]")]);
+    let expected: Vec<String> = (1..=3).flat_map(run).collect();
+    assert!(shown == expected, "all lines once and in order");
+    assert!(is_quiet(&mut reader));
+}
+
+fn append(path: &std::path::Path, bytes: &[u8]) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).expect("opened");
+    file.write_all(bytes).expect("written");
+}

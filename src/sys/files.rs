@@ -1,0 +1,43 @@
+//! Files by descriptor: what `std::fs` cannot say about a folder that is held open.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, openat, renameat, symlinkat, unlinkat};
+
+/// Whether a file of that name may be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// `EEXIST` if it is.
+    New,
+    /// Begun again, empty.
+    Again,
+}
+
+/// Creates a file (0600) for appending in a folder.
+pub fn create_in(folder: impl AsFd, name: &str, how: Create) -> io::Result<File> {
+    let how = match how {
+        Create::New => OFlags::EXCL,
+        Create::Again => OFlags::TRUNC,
+    };
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW | how;
+    Ok(File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// Makes `name` a link to `target`, replacing an older link in one step.
+pub fn point(folder: impl AsFd, target: &str, name: &str) -> io::Result<()> {
+    let beside = format!(".{name}.{}", rustix::process::getpid().as_raw_nonzero());
+    match unlinkat(&folder, &beside, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    symlinkat(target, &folder, &beside)?;
+    renameat(&folder, &beside, &folder, name)?;
+    Ok(())
+}
+
+/// Blocks set aside past the end, without changing the size; given back when the length is set.
+pub fn preallocate(file: &File, from: u64, bytes: u64) -> io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes)?)
+}
