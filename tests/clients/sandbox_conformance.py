@@ -242,7 +242,7 @@ def command_line(ready, base, home):
     code, out, err = as_service_a("s3", "cp", "hello", "s3://bucket1/")
     check("aws s3 cp", code == 0 and "upload: ./hello to s3://bucket1/hello" in out, out + err)
     code, out, err = as_service_a("s3", "ls", "s3://bucket1/")
-    check("aws s3 ls", code == 0 and out.rstrip().endswith(" hello") and "PRE dir/" in out, out + err)
+    check("aws s3 ls", code == 0 and " hello\n" in out and "PRE dir/" in out, out + err)
     code, out, err = as_service_a("s3", "cp", "s3://bucket1/plain", "back")
     check("aws s3 cp, back", code == 0 and open(os.path.join(home, "back")).read() == "plain", out + err)
     code, _, err = as_service_a("s3", "ls", "s3://bucket2/")
