@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::sts::Form;
 
 /// When the request names no DurationSeconds, and a role no MaxSessionDuration.
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const POLICY_CHARACTERS: usize = 2048;
 
 /// A checked request.
@@ -206,18 +206,15 @@ mod tests {
     #[test]
     fn the_shorter_of_request_and_lease_is_served() {
         let config = config();
-        assert_eq!(ask(&config, &dev(), &[]).expect("allowed").life, Duration::from_secs(60));
+        assert_eq!(ask(&config, &dev(), &[]).expect("allowed").life, Duration::from_mins(1));
         assert_eq!(ask(&config, &dev(), &[("DurationSeconds", "5")]).expect("not strict").life, Duration::from_secs(5));
         let strict = Config { strict: true, ..config };
-        assert_eq!(
-            ask(&strict, &dev(), &[("DurationSeconds", "3600")]).expect("allowed").life,
-            Duration::from_secs(60)
-        );
+        assert_eq!(ask(&strict, &dev(), &[("DurationSeconds", "3600")]).expect("allowed").life, Duration::from_mins(1));
     }
 
     #[test]
     fn strict_keeps_the_limits_of_aws() {
-        let strict = Config { strict: true, max_session: [(A.into(), Duration::from_secs(7200))].into(), ..config() };
+        let strict = Config { strict: true, max_session: [(A.into(), Duration::from_hours(2))].into(), ..config() };
         let user = Principal::user("arn:aws:iam::123456789012:user/u");
         let user_based = Config { base_role_arn: user.arn.clone(), ..strict.clone() };
         for (config, caller, seconds, sentence) in [

@@ -51,7 +51,7 @@ impl Default for Config {
             base_role_arn: format!("arn:aws:iam::{ACCOUNT}:role/dev"),
             roles: Vec::new(),
             buckets: BTreeMap::new(),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_mins(1),
             strict: false,
             port: 0,
             external_ids: BTreeMap::new(),
@@ -134,7 +134,7 @@ mod tests {
     fn service(name: &str, arn: &str, external_id: Option<&str>) -> (Name, Arc<Service>) {
         let role = Role {
             arn: RoleArn::checked(arn),
-            duration: Duration::from_secs(3600),
+            duration: Duration::from_hours(1),
             rotate_before: None,
             delivery: Delivery::Env,
             external_id: external_id.map(str::to_owned),

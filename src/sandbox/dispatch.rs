@@ -20,7 +20,7 @@ const LARGE: usize = 64 << 20;
 /// The largest body of anything else.
 const SMALL: usize = 1 << 20;
 /// A body that does not come is not waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The connection ends with no answer: that is what the fault asked for, or the client has gone.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -64,18 +64,15 @@ enum Whom {
 }
 
 fn whom(parts: &Parts) -> Whom {
-    match sigv4::claims(parts) {
-        Ok(claims) => match claims.service.as_str() {
+    if let Ok(claims) = sigv4::claims(parts) {
+        return match claims.service.as_str() {
             "sts" => Whom::Sts,
             "s3" => Whom::S3,
             _ => Whom::Nobody(claims.service),
-        },
-        Err(_) => {
-            let query = parts.uri.query().unwrap_or_default();
-            let asks = parts.method == Method::POST || query.contains("Action=");
-            if parts.uri.path() == "/" && asks { Whom::Sts } else { Whom::S3 }
-        }
+        };
     }
+    let asks = parts.method == Method::POST || parts.uri.query().is_some_and(|query| query.contains("Action="));
+    if parts.uri.path() == "/" && asks { Whom::Sts } else { Whom::S3 }
 }
 
 async fn for_sts<B>(world: &World, parts: &Parts, body: B, id: &str) -> Result<Response<Full<Bytes>>, Dropped>

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 /// Expired keys are remembered this long, so that their owner hears ExpiredToken and not that they never were.
-const REMEMBER: Duration = Duration::from_secs(3600);
+const REMEMBER: Duration = Duration::from_hours(1);
 /// Above so many keys the expired ones are forgotten at once.
 const MANY: usize = 20_000;
 

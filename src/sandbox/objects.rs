@@ -86,7 +86,7 @@ pub(super) fn page(bucket: &Bucket, prefix: &str, delimiter: &str, after: &str, 
             page.next = (max > 0).then_some(last);
             break;
         }
-        last = entry.to_owned();
+        entry.clone_into(&mut last);
         if fold.is_some() { page.common_prefixes.push(last.clone()) } else { page.keys.push(last.clone()) }
     }
     page

@@ -98,7 +98,9 @@ pub(super) fn objects(world: &World, parts: &Parts, bucket: &str) -> Result<Succ
         out += "<StorageClass>STANDARD</StorageClass></Contents>";
     }
     for folder in &page.common_prefixes {
-        out += &format!("<CommonPrefixes>{}</CommonPrefixes>", encoding.element("Prefix", folder));
+        out += "<CommonPrefixes>";
+        out += &encoding.element("Prefix", folder);
+        out += "</CommonPrefixes>";
     }
     Ok(Success::xml(format!("{HEAD}<ListBucketResult xmlns=\"{NAMESPACE}\">{out}</ListBucketResult>")))
 }

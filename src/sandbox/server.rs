@@ -71,7 +71,7 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
     let service = service_fn(move |request| dispatch(Arc::clone(&world), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(60))
+        .header_read_timeout(Duration::from_mins(1))
         .serve_connection(TokioIo::new(stream), service)
         .await;
     drop(served);

@@ -18,7 +18,7 @@ use super::sigv4::{Claims, Signer};
 use crate::sys::clock;
 
 /// AWS takes a signature this far from its own clock.
-const TOLERANCE: Duration = Duration::from_secs(15 * 60);
+const TOLERANCE: Duration = Duration::from_mins(15);
 
 pub(super) struct World {
     pub(super) config: Config,

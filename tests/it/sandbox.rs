@@ -23,7 +23,7 @@ fn config() -> Config {
             bucket("bucket2", &["service-b"]),
             bucket("bucket3", &[]),
         ]),
-        lease: Duration::from_secs(60),
+        lease: Duration::from_mins(1),
         ..Config::default()
     }
 }

@@ -91,7 +91,7 @@ fn slow_answers_are_open_at_once_and_counted_so() {
             scope.spawn(|| assert_eq!(assume_a(&handle).code(), "ok"));
         }
     });
-    assert!(clock::monotonic() - begun >= Duration::from_millis(500));
+    assert!(clock::monotonic() >= begun + Duration::from_millis(500));
     let most = handle.calls().max_concurrent_assume_role;
     assert!((2..=4).contains(&most), "{most}");
 }
@@ -172,7 +172,7 @@ fn a_body_over_the_bound_is_refused_unread() {
         Ask { payload: Some("UNSIGNED-PAYLOAD"), ..Ask::s3("PUT", "/bucket1/huge") }.signed(handle.url(), &a);
     let mut text = format!("PUT {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", (64 << 20) + 1);
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text += &[name.as_str(), ": ", &value, "\r\n"].concat();
     }
     let mut stream = TcpStream::connect(handle.url().trim_start_matches("http://")).expect("the sandbox listens");
     stream.write_all(format!("{text}\r\n").as_bytes()).expect("written");

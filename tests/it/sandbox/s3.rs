@@ -129,7 +129,7 @@ fn a_presigned_address_is_good_for_its_object_and_its_time() {
     let a = assume(handle.url(), &handle.ready().into(), A);
     assert_eq!(Ask { body: b"hello", ..Ask::s3("PUT", "/bucket1/k") }.send(handle.url(), &a).code(), "ok");
     let presign = |ahead| {
-        let ask = Ask { presigned: Some(Duration::from_secs(60)), ahead, ..Ask::s3("GET", "/bucket1/k") };
+        let ask = Ask { presigned: Some(Duration::from_mins(1)), ahead, ..Ask::s3("GET", "/bucket1/k") };
         ask.signed(handle.url(), &a).0
     };
     let get = |target: &str| raw(handle.url(), "GET", target, &[], b"").expect("an answer");

@@ -141,10 +141,10 @@ fn moment(ahead: i64) -> SystemTime {
 pub(super) fn raw(url: &str, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Option<Answer> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name == "host") {
-        text += &format!("host: {}\r\n", url.trim_start_matches("http://"));
+        text += &["host: ", url.trim_start_matches("http://"), "\r\n"].concat();
     }
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text += &[name, ": ", value, "\r\n"].concat();
     }
     text += "\r\n";
     let bytes = [text.as_bytes(), body].concat();
@@ -152,10 +152,9 @@ pub(super) fn raw(url: &str, method: &str, target: &str, headers: &[(String, Str
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("the sandbox listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     // A server that refuses early may close while we still write; what it said is read all the same.
-    let written = stream.write_all(&bytes);
-    let read = stream.read_to_end(&mut answer);
+    drop(stream.write_all(&bytes));
+    drop(stream.read_to_end(&mut answer));
     if answer.is_empty() {
-        assert!(written.is_ok() || read.is_err() || answer.is_empty());
         return None;
     }
     let text = String::from_utf8_lossy(&answer).into_owned();
