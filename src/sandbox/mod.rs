@@ -1,36 +1,41 @@
 //! A stand-in for AWS on loopback: STS and a little S3, so that every manifest runs with no account. It is for trying and
 //! testing, says so, and never touches real credentials.
 //!
-//! (Skeleton of the interface; bodies follow.)
+//! Used by the verb `sandbox` (a process of its own, [`run_blocking`]) and by tests ([`Handle`]). The real SDKs are its
+//! clients: every request is signed and every signature verified, sessions expire, and what is refused is refused in
+//! AWS's codes and words. Faults are set at the start, by [`Handle::set_faults`], or over `/_sandbox/faults`.
+//!
+//! ```text
+//! server ─▶ dispatch ─▶ admin                      /_sandbox/…
+//!                    ├▶ sts ─▶ assume              who may assume what, for how long
+//!                    └▶ s3 ─▶ s3_list, objects     allowed by role, in memory
+//!           world: keys (identity), faults, calls, objects, the clock; sigv4 says who signed
+//! ```
+//!
+//! A session: minted → good → expired (remembered an hour, so that its owner hears ExpiredToken) → forgotten.
+//!
+//! What must never happen: a secret in Debug, in an error or in `/_sandbox/…`; an answer to a request whose signature was
+//! not computed anew; a request that ends the server; a port that is not loopback's.
 
-use std::time::Duration;
+mod admin;
+mod assume;
+mod calls;
+mod chunked;
+mod config;
+mod dispatch;
+mod faults;
+mod identity;
+mod objects;
+mod refusal;
+mod s3;
+mod s3_list;
+mod server;
+mod sigv4;
+mod sts;
+mod world;
+mod xml;
 
-use serde::{Deserialize, Serialize};
-
-/// What the embedded AWS holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Config {
-    pub region: String,
-    pub account: String,
-    /// The role devsup's base identity is a session of (`dev`).
-    pub base_role_arn: String,
-    /// Every role of the manifest; trust: may be assumed by the base role. (arn)
-    pub roles: Vec<String>,
-    /// Bucket to the role names that may use it.
-    pub buckets: std::collections::BTreeMap<String, Vec<String>>,
-    /// The life of every lease, unless the request asks for less.
-    pub lease: Duration,
-    pub strict: bool,
-    /// 0: any free port.
-    pub port: u16,
-}
-
-/// First line on stdout of `devsup sandbox --format json`, and what the daemon reads: how to be the base identity there.
-#[derive(Serialize, Deserialize)]
-pub struct Ready {
-    pub url: String,
-    pub region: String,
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    pub session_token: Option<String>,
-}
+pub use calls::Calls;
+pub use config::{Config, Ready};
+pub use faults::{Down, Faults, Reach};
+pub use server::{Handle, Server, run_blocking};

@@ -1,4 +1,4 @@
-
 mod aws;
 mod logs;
 mod manifest;
+mod sandbox;

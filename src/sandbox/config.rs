@@ -1,0 +1,208 @@
+//! What the embedded AWS holds, and the first line it says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::faults::Faults;
+use crate::manifest::Manifest;
+
+/// The account of a manifest that names none: the one of AWS's own documentation.
+const ACCOUNT: &str = "123456789012";
+
+/// What the embedded AWS holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub region: String,
+    pub account: String,
+    /// The role devsup's base identity is a session of (`dev`). An IAM user's ARN makes it that user, with no session
+    /// token: then nothing is chained.
+    pub base_role_arn: String,
+    /// Every role of the manifest; trust: may be assumed by the base role. (arn)
+    pub roles: Vec<String>,
+    /// Bucket to the role names that may use it.
+    pub buckets: BTreeMap<String, Vec<String>>,
+    /// The life of every lease, unless the request asks for less.
+    pub lease: Duration,
+    pub strict: bool,
+    /// 0: any free port.
+    pub port: u16,
+    /// Role ARN to the external id its trust policy wants.
+    #[serde(default)]
+    pub external_ids: BTreeMap<String, String>,
+    /// Role ARN to the ARNs of roles, beside the base role, whose sessions may assume it.
+    #[serde(default)]
+    pub trusts: BTreeMap<String, Vec<String>>,
+    /// Role ARN to its MaxSessionDuration; 1 h where it is not named. Looked at when `strict`.
+    #[serde(default)]
+    pub max_session: BTreeMap<String, Duration>,
+    /// What is wrong from the start on.
+    #[serde(default)]
+    pub faults: Faults,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".into(),
+            account: ACCOUNT.into(),
+            base_role_arn: format!("arn:aws:iam::{ACCOUNT}:role/dev"),
+            roles: Vec::new(),
+            buckets: BTreeMap::new(),
+            lease: Duration::from_mins(1),
+            strict: false,
+            port: 0,
+            external_ids: BTreeMap::new(),
+            trusts: BTreeMap::new(),
+            max_session: BTreeMap::new(),
+            faults: Faults::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The roles of all services, the base role (`dev` where the manifest names none), and `[sandbox]`.
+    pub fn from_manifest(manifest: &Manifest, region: &str) -> Self {
+        let mut external_ids: BTreeMap<String, Vec<Option<&str>>> = BTreeMap::new();
+        for role in manifest.services.values().filter_map(|service| service.role.as_ref()) {
+            external_ids.entry(role.arn.to_string()).or_default().push(role.external_id.as_deref());
+        }
+        let roles: Vec<String> = external_ids.keys().cloned().collect();
+        let account = manifest
+            .aws
+            .base_role
+            .as_ref()
+            .map(|base| base.account().to_owned())
+            .or_else(|| roles.first().and_then(|arn| arn.split(':').nth(4)).map(str::to_owned))
+            .unwrap_or_else(|| ACCOUNT.to_owned());
+        let base_role_arn = manifest
+            .aws
+            .base_role
+            .as_ref()
+            .map_or_else(|| format!("arn:aws:iam::{account}:role/dev"), ToString::to_string);
+        Self {
+            region: region.to_owned(),
+            account,
+            base_role_arn,
+            roles,
+            buckets: manifest.sandbox.buckets.clone(),
+            lease: manifest.sandbox.lease,
+            strict: manifest.sandbox.strict,
+            external_ids: external_ids.into_iter().filter_map(|(arn, ids)| Some((arn, agreed(&ids)?))).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A role wants an external id when every service that uses it sends the same one.
+fn agreed(ids: &[Option<&str>]) -> Option<String> {
+    let first = (*ids.first()?)?;
+    ids.iter().all(|id| *id == Some(first)).then(|| first.to_owned())
+}
+
+/// First line on stdout of `devsup sandbox --format json`, and what the daemon reads: how to be the base identity there.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Ready {
+    pub url: String,
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("url", &self.url)
+            .field("region", &self.region)
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::manifest::{
+        Aws, Backoff, Command, Delivery, Name, Replace, Restart, Role, RoleArn, Sandbox, Service, StopMode,
+    };
+
+    fn service(name: &str, arn: &str, external_id: Option<&str>) -> (Name, Arc<Service>) {
+        let role = Role {
+            arn: RoleArn::checked(arn),
+            duration: Duration::from_hours(1),
+            rotate_before: None,
+            delivery: Delivery::Env,
+            external_id: external_id.map(str::to_owned),
+            session_name: "s".into(),
+            policy: None,
+            policy_arns: Vec::new(),
+        };
+        let service = Service {
+            name: name.into(),
+            command: Command::Exec(vec!["true".into()]),
+            working_dir: "/".into(),
+            env: BTreeMap::new(),
+            env_file: Vec::new(),
+            clean_env: false,
+            autostart: true,
+            depends_on: BTreeMap::new(),
+            restart: Restart::Always,
+            backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO, reset_after: Duration::ZERO },
+            max_restarts: None,
+            stop_signal: 15,
+            stop_mode: StopMode::Group,
+            stop_timeout: Duration::ZERO,
+            stop_command: None,
+            role: Some(role),
+            inherit_aws: false,
+            replace: Replace::Restart,
+            ready_timeout: Duration::ZERO,
+        };
+        (name.into(), Arc::new(service))
+    }
+
+    fn manifest(base_role: Option<&str>) -> Manifest {
+        let (shared, own) = ("arn:aws:iam::111122223333:role/shared", "arn:aws:iam::111122223333:role/p/own");
+        Manifest {
+            files: Vec::new(),
+            dir: "/".into(),
+            name: "shop".into(),
+            aws: Aws { base_role: base_role.map(RoleArn::checked), ..Aws::default() },
+            services: [service("a", shared, Some("x1")), service("b", shared, None), service("c", own, Some("x2"))]
+                .into(),
+            sandbox: Sandbox { buckets: [("bucket1".into(), vec!["own".into()])].into(), ..Sandbox::default() },
+        }
+    }
+
+    #[test]
+    fn a_manifest_gives_roles_account_and_the_external_ids_its_services_agree_on() {
+        let config = Config::from_manifest(&manifest(None), "eu-west-1");
+        assert_eq!(config.base_role_arn, "arn:aws:iam::111122223333:role/dev");
+        assert_eq!(config.roles, ["arn:aws:iam::111122223333:role/p/own", "arn:aws:iam::111122223333:role/shared"]);
+        assert_eq!(config.external_ids, [("arn:aws:iam::111122223333:role/p/own".to_owned(), "x2".to_owned())].into());
+        assert_eq!(config.buckets["bucket1"], ["own"]);
+        let named = Config::from_manifest(&manifest(Some("arn:aws:iam::999999999999:role/box")), "eu-west-1");
+        assert_eq!(
+            (named.base_role_arn.as_str(), named.account.as_str()),
+            ("arn:aws:iam::999999999999:role/box", "999999999999")
+        );
+    }
+
+    #[test]
+    fn debug_of_ready_holds_no_secret() {
+        let ready = Ready {
+            url: "http://127.0.0.1:1".into(),
+            region: "r".into(),
+            access_key_id: "ASIASANDBOXX".into(),
+            secret_access_key: "hush-one".into(),
+            session_token: Some("hush-two".into()),
+        };
+        let text = format!("{ready:?}");
+        assert!(text.contains("ASIASANDBOXX") && !text.contains("hush"), "{text}");
+    }
+}
