@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::verbs;
 
@@ -131,7 +131,6 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(help_template = VERB_TEMPLATE)]
 pub(crate) enum Verb {
     #[command(help_template = VERB_TEMPLATE)]
     Up(verbs::up::Up),
@@ -177,4 +176,12 @@ pub(crate) enum Verb {
     Completion(verbs::completion::Completion),
     #[command(help_template = VERB_TEMPLATE)]
     Version(verbs::version::Version),
+}
+
+/// All that may stand in a verb's place.
+pub(crate) fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    let names =
+        command.get_subcommands().flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_all_aliases()));
+    names.map(str::to_owned).collect()
 }

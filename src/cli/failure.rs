@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Own,
     CannotExecute,
     CommandNotFound,
+    /// The manifest, whose problems have been shown with their sum.
+    Said,
     /// Whoever read our output has left (`| head`): no word, no error.
     ReaderLeft,
 }
@@ -47,7 +49,7 @@ impl Kind {
         Code(match self {
             Self::ReaderLeft => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::Usage | Self::Said => 2,
             Self::NotRunning => 3,
             Self::NoSuchService => 4,
             Self::ProjectDown => 5,
@@ -89,10 +91,10 @@ impl Failure {
         Self { kind, ..self }
     }
 
-    /// All lines, each ended; nothing for [`Kind::ReaderLeft`].
+    /// All lines, each ended; nothing for [`Kind::ReaderLeft`] and [`Kind::Said`].
     pub(crate) fn render(&self, paint: Paint) -> String {
         let mut text = String::new();
-        if self.kind == Kind::ReaderLeft {
+        if matches!(self.kind, Kind::ReaderLeft | Kind::Said) {
             return text;
         }
         for (label, words) in std::iter::once((paint.red("error:"), &self.error))
@@ -139,16 +141,20 @@ impl From<&clap::Error> for Failure {
             Some(ContextValue::Strings(several)) => several.join("`, `"),
             _ => String::new(),
         };
-        let argument = text(ContextKind::InvalidArg);
+        let argument = plain(&text(ContextKind::InvalidArg));
         let value = text(ContextKind::InvalidValue);
         let words = match error.kind() {
             ErrorKind::InvalidSubcommand => format!("`{}` is no verb of devsup", text(ContextKind::InvalidSubcommand)),
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no verb".to_owned(),
             ErrorKind::UnknownArgument => format!("argument `{argument}` is not expected here"),
             ErrorKind::MissingRequiredArgument => format!("`{argument}` is missing"),
-            ErrorKind::ArgumentConflict => format!("`{argument}` cannot be used with `{}`", text(ContextKind::PriorArg)),
+            ErrorKind::ArgumentConflict => {
+                format!("`{argument}` cannot be used with `{}`", plain(&text(ContextKind::PriorArg)))
+            }
             ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
-            ErrorKind::InvalidValue | ErrorKind::ValueValidation => format!("value `{value}` for `{argument}` is not understood"),
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+                format!("value `{value}` for `{argument}` is not understood")
+            }
             _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         };
         let mut failure = Self::new(Kind::Usage, words);
@@ -158,7 +164,14 @@ impl From<&clap::Error> for Failure {
         if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) {
             failure = failure.hint(format!("one of `{}`", values.join("`, `")));
         }
-        for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue] {
+        if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(typed))) =
+            (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        {
+            if let Some(near) = near_verb(typed) {
+                failure = failure.hint(format!("did you mean `{near}`?"));
+            }
+        }
+        for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedValue] {
             let near = text(kind);
             if !near.is_empty() {
                 failure = failure.hint(format!("did you mean `{near}`?"));
@@ -167,11 +180,29 @@ impl From<&clap::Error> for Failure {
         if error.kind() == ErrorKind::UnknownArgument && argument == "-f" {
             return failure.hint("the manifest's `-f FILE` stands before the verb: devsup -f FILE VERB");
         }
-        if failure.hints.is_empty() {
+        if failure.hints.is_empty() && failure.causes.is_empty() {
             let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
             let usage = usage.trim_start_matches("Usage:").trim();
-            failure = failure.hint(if usage.is_empty() { "devsup --help".to_owned() } else { format!("usage: {usage}") });
+            failure = failure.hint(if error.kind() == ErrorKind::InvalidSubcommand || usage.is_empty() {
+                "devsup --help".to_owned()
+            } else {
+                format!("usage: {usage}")
+            });
         }
         failure
     }
+}
+
+/// `<SVC>...` and `[SVC]...` are usage; in a sentence it is `SVC`.
+fn plain(argument: &str) -> String {
+    let name = argument.trim_end_matches("...");
+    let bare = name.strip_prefix(['<', '[']).and_then(|name| name.strip_suffix(['>', ']']));
+    bare.unwrap_or(name).to_owned()
+}
+
+/// One verb, and only when it is close: clap's own idea of near is wide.
+fn near_verb(typed: &str) -> Option<String> {
+    let verbs = super::args::verbs();
+    let near = verbs.into_iter().map(|verb| (strsim::damerau_levenshtein(typed, &verb), verb));
+    near.filter(|(distance, _)| *distance <= 1 + typed.len() / 4).min().map(|(_, verb)| verb)
 }

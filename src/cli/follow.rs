@@ -1,13 +1,13 @@
 //! The logs of a foreground `up`: a thread that reads the files itself, at its own pace, and prints.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::seam::show::{Printer, Style};
+use super::seam::show::Printer;
 use crate::logs::{Query, Reader};
 
 /// How long a pause in the logs may hide that we are to end. Not a poll: it only bounds one blocking read.
@@ -21,13 +21,13 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Only what was written after `from_ns`.
-    pub(crate) fn start(query: Query, style: Style, from_ns: i64) -> io::Result<Self> {
+    pub(crate) fn start(query: Query, printer: Printer, from_ns: i64) -> io::Result<Self> {
         let finish = Arc::new(AtomicBool::new(false));
         let (tell, over) = oneshot::channel();
         let asked = Arc::clone(&finish);
         std::thread::Builder::new().name("logs".into()).spawn(move || {
             // Nobody listens any more when a second Ctrl-C has ended the command.
-            tell.send(print(query, style, from_ns, &asked)).ok();
+            tell.send(print(query, printer, from_ns, &asked)).ok();
         })?;
         Ok(Self { finish, over })
     }
@@ -42,14 +42,19 @@ impl Follower {
     }
 }
 
-fn print(query: Query, style: Style, from_ns: i64, finish: &AtomicBool) -> io::Result<()> {
+fn print(query: Query, mut printer: Printer, from_ns: i64, finish: &AtomicBool) -> io::Result<()> {
     let mut reader = Reader::open(query)?;
-    let mut printer = Printer::new(style);
-    let mut stdout = io::stdout();
+    let mut lines = Vec::new();
     loop {
         let last = finish.load(Ordering::Acquire);
         match reader.next(Some(GLANCE))? {
-            Some(entry) if entry.time_ns >= from_ns => printer.print(&mut stdout, &entry)?,
+            Some(entry) if entry.time_ns >= from_ns => {
+                printer.line(&entry, &mut lines);
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&lines)?;
+                stdout.flush()?;
+                lines.clear();
+            }
             Some(_) => {}
             None if last => return Ok(()),
             None => {}

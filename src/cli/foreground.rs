@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use super::args::Format;
 use super::context::Context;
 use super::failure::{Code, Failure, Kind};
 use super::follow::Follower;
@@ -14,7 +13,7 @@ use super::patience::{Spoken, tell};
 use super::project::{Watching, gone};
 use super::seam::api::{ExitJson, Service, Watch};
 use super::seam::control::Client;
-use super::seam::show::Style;
+use super::seam::show::{Printer, Style};
 use super::stopping::{End, bring_down, see_it_end};
 use crate::logs::Query;
 use crate::manifest::Name;
@@ -85,15 +84,17 @@ impl<'a> Foreground<'a> {
     pub(crate) fn follow(&mut self, logs: PathBuf, from_ns: i64) -> Result<(), Failure> {
         let names: Vec<Name> = self.names.iter().map(|name| Name::new(name)).collect();
         let style = Style {
+            format: self.context.terminal.log_format(),
             prefix: true,
-            timestamps: false,
-            colour: self.context.terminal.out == Paint::Ansi,
-            json: self.context.terminal.format == Format::Json,
-            names: names.clone(),
+            times: false,
+            color: self.context.terminal.out == Paint::Ansi,
+            terminal: self.context.terminal.interactive,
         };
+        let printer = Printer::new(style, &names);
         let query = Query { logs, services: names, tail: None, follow: true };
-        let started = Follower::start(query, style, from_ns);
-        self.follower = Some(started.map_err(|error| Failure::new(Kind::Failed, "no thread for the logs").cause(error))?);
+        let started = Follower::start(query, printer, from_ns);
+        self.follower =
+            Some(started.map_err(|error| Failure::new(Kind::Failed, "no thread for the logs").cause(error))?);
         Ok(())
     }
 
@@ -101,7 +102,9 @@ impl<'a> Foreground<'a> {
         let turn = self.look_on().await;
         match turn {
             Turn::Over => self.end().await,
-            Turn::DaemonGone if self.last.as_ref().is_some_and(|watch| watch.project.shutting_down) => self.finish().await,
+            Turn::DaemonGone if self.last.as_ref().is_some_and(|watch| watch.project.shutting_down) => {
+                self.finish().await
+            }
             Turn::DaemonGone => Err(gone()),
             Turn::Interrupted(Interruption::Interrupt) => self.interrupted().await,
             // A lost terminal or a killed client: nobody is there to be told, and the project stays.
@@ -211,7 +214,11 @@ fn is_over(names: &[String], exit_code_from: Option<&str>, hold: Hold, watch: &W
         return it.is_some_and(|service| ended(service) && service.exit.is_some());
     }
     let matters = |service: &&Service| hold == Hold::Launched || names.contains(&service.name);
-    watch.services.iter().filter(matters).all(|service| ended(service) && !(service.want == Want::Up && service.state == State::Stopped))
+    watch
+        .services
+        .iter()
+        .filter(matters)
+        .all(|service| ended(service) && !(service.want == Want::Up && service.state == State::Stopped))
 }
 
 fn child_code(exit: ExitJson) -> Code {

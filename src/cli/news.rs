@@ -143,14 +143,19 @@ fn hint(service: &Service, now: &Standing) -> Vec<String> {
 fn invitation(names: &[String], watch: &Watch) -> Vec<String> {
     let mut lines = Vec::new();
     if watch.project.sandbox {
-        lines.push("this is the SANDBOX: its AWS is devsup's own, on this machine; nothing reaches a real account".to_owned());
+        lines.push(
+            "this is the SANDBOX: its AWS is devsup's own, on this machine; nothing reaches a real account".to_owned(),
+        );
     }
     if let Some(first) = names.first() {
         let another = names.get(1).unwrap_or(first);
         lines.push("in another terminal, try".to_owned());
         lines.push(format!("  devsup ps                what runs, as which role, until when"));
         lines.push(format!("  {:<24} its log, over restarts and rotations", format!("devsup logs -f {first}")));
-        lines.push(format!("  {:<24} a fresh run with fresh credentials; the others keep theirs", format!("devsup restart {another}")));
+        lines.push(format!(
+            "  {:<24} a fresh run with fresh credentials; the others keep theirs",
+            format!("devsup restart {another}")
+        ));
     }
     lines
 }

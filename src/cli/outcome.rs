@@ -21,7 +21,9 @@ pub(crate) enum Standing {
     /// AWS refuses its role, and asking again soon will not help.
     Refused(Box<RefusalJson>),
     /// Waits for a service that has failed or been refused.
-    Blocked { on: String },
+    Blocked {
+        on: String,
+    },
 }
 
 /// What a command waits for.
@@ -128,7 +130,8 @@ pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
         State::Stopping | State::Starting | State::Running => {}
         _ => aside.push(status(service)),
     }
-    aside.extend(service.next.clone());
+    // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
+    aside.extend(service.next.clone().filter(|_| service.state != State::Running));
     format!("{verb} {} ({})", service.name, aside.join(", "))
 }
 

@@ -45,15 +45,14 @@ fn by_name(name: &str, all: Vec<Found>) -> Result<Found, Failure> {
     }
 }
 
-/// Where the manifest is.
+/// Where the manifest is, symlinks resolved: that is what a project is known by.
 pub(crate) fn manifest_path(context: &Context) -> Result<PathBuf, Failure> {
-    manifest::find(context.globals.file.as_deref(), &context.cwd).ok_or_else(|| match &context.globals.file {
-        Some(file) => Failure::new(Kind::Usage, format!("manifest `{}`: no such file", file.display())),
-        None => Failure::new(
-            Kind::Usage,
-            format!("no `services.toml` in `{}` or a folder above", context.cwd.display()),
-        )
-        .hint("devsup -f FILE …, or a project that is up by its name: devsup ls"),
+    let found = manifest::find(context.globals.file.as_deref(), &context.cwd).map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string())
+            .hint("devsup -f FILE …, or by the name of a project that is up: devsup ls, devsup -p NAME …")
+    })?;
+    found.canonicalize().map_err(|error| {
+        Failure::new(Kind::Usage, format!("manifest `{}` cannot be read", found.display())).cause(error)
     })
 }
 
@@ -102,13 +101,19 @@ pub(crate) fn gone() -> Failure {
 }
 
 /// Version skew is said plainly.
-pub(crate) fn skew(context: &Context, project: &Project) {
+fn skew(context: &Context, project: &Project) {
     if project.version != VERSION {
         context.terminal.say(format_args!(
             "project `{}` is kept by devsup {}, this is {VERSION}: `devsup down` and `devsup up` change that",
             project.name, project.version
         ));
     }
+}
+
+/// A name as part of a request's path; what could be no service's name is none.
+pub(crate) fn segment(name: &str) -> Result<&str, Failure> {
+    let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !name.is_empty() && name.bytes().all(ordinary) { Ok(name) } else { Err(no_such_service(name, &[])) }
 }
 
 /// The services named, in the order named; all if none is.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{Format, Globals, When};
 use super::failure::Failure;
 use super::paint::Paint;
+use super::seam::show;
 use crate::sys::tty;
 
 /// Both streams as this command may use them.
@@ -44,7 +45,21 @@ impl Terminal {
             (false, false) => Talk::Usual,
         };
         let interactive = tty::stdout_is_terminal();
-        Self { out: paint(interactive), err: paint(tty::stderr_is_terminal()), format: globals.format, talk, interactive }
+        Self {
+            out: paint(interactive),
+            err: paint(tty::stderr_is_terminal()),
+            format: globals.format,
+            talk,
+            interactive,
+        }
+    }
+
+    /// What `logs` makes of `--format`.
+    pub(crate) fn log_format(&self) -> show::Format {
+        match self.format {
+            Format::Table => show::Format::Text,
+            Format::Json => show::Format::Json,
+        }
     }
 
     /// What was asked for, at once and as it is.

@@ -72,7 +72,8 @@ fn short_flags_mean_what_docker_compose_means() {
     let cli = parse("devsup -f x.toml logs -f -n 5 -t a").expect("understood");
     assert_eq!(cli.globals.file.as_deref(), Some("x.toml".as_ref()));
     assert!(matches!(cli.verb, Verb::Logs(_)));
-    for line in ["devsup stop -t 3 a", "devsup down -t 3s", "devsup restart -t 3 a", "devsup up -d", "devsup status a"] {
+    for line in ["devsup stop -t 3 a", "devsup down -t 3s", "devsup restart -t 3 a", "devsup up -d", "devsup status a"]
+    {
         assert!(parse(line).is_ok(), "{line}");
     }
     let cli = parse("devsup ps --format json -p shop").expect("globals stand anywhere");
@@ -113,6 +114,7 @@ fn exit_codes_are_those_of_the_page() {
         Kind::ReaderLeft,
         Kind::Failed,
         Kind::Usage,
+        Kind::Said,
         Kind::NotRunning,
         Kind::NoSuchService,
         Kind::ProjectDown,
@@ -126,7 +128,7 @@ fn exit_codes_are_those_of_the_page() {
     .iter()
     .map(|kind| kind.code().0)
     .collect();
-    assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 124, 125, 126, 127]);
+    assert_eq!(codes, [0, 1, 2, 2, 3, 4, 5, 6, 7, 124, 125, 126, 127]);
 }
 
 #[test]

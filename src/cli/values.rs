@@ -70,7 +70,8 @@ impl Moment {
                 .checked_sub(SignedDuration::try_from(*length).unwrap_or(SignedDuration::MAX))
                 .unwrap_or(Timestamp::MIN),
             Self::Clock(time) => {
-                let today = now.datetime().with().time(*time).build().and_then(|at| at.to_zoned(now.time_zone().clone()));
+                let today =
+                    now.datetime().with().time(*time).build().and_then(|at| at.to_zoned(now.time_zone().clone()));
                 match today {
                     Ok(at) if at <= *now => at.timestamp(),
                     Ok(at) => at.yesterday().map_or(at.timestamp(), |at| at.timestamp()),

@@ -30,7 +30,8 @@ pub(crate) fn service(service: &Service, setting: &Setting<'_>) -> String {
             writeln!(text, "  {}{words}", paint.dim(&format!("{label:<13}"))).ok();
         }
     }
-    if let Some(hint) = service.credentials.as_ref().and_then(|held| held.error.as_ref()).and_then(|e| e.hint.as_ref()) {
+    if let Some(hint) = service.credentials.as_ref().and_then(|held| held.error.as_ref()).and_then(|e| e.hint.as_ref())
+    {
         text.push_str("  hint\n");
         for line in hint.lines() {
             writeln!(text, "    {line}").ok();

@@ -3,9 +3,9 @@
 pub(crate) mod detail;
 pub(crate) mod event;
 pub(crate) mod grid;
-pub(crate) mod table;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

@@ -125,7 +125,11 @@ pub(crate) fn all_states() -> Vec<Service> {
         refused("b"),
         backoff("c"),
         held("d"),
-        Service { exit: Some(ExitJson::Signal(9)), run: Some(1), ..plain(service("e", State::Failed, "failed: exit 1")) },
+        Service {
+            exit: Some(ExitJson::Signal(9)),
+            run: Some(1),
+            ..plain(service("e", State::Failed, "failed: exit 1"))
+        },
         Service { depends_on: vec!["db".into()], ..plain(service("f", State::Waiting, "waiting for db")) },
         Service { pid: Some(4130), run: Some(1), ..plain(service("g", State::Starting, "starting 4s")) },
         Service {

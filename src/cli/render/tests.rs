@@ -68,7 +68,8 @@ fn the_detail_view_of_every_other_state() {
 
 #[test]
 fn json_is_one_object_a_line_with_stable_keys() {
-    let text: String = [sample::running("a", 4121), sample::refused("b"), sample::held("d")].iter().map(json_line).collect();
+    let text: String =
+        [sample::running("a", 4121), sample::refused("b"), sample::held("d")].iter().map(json_line).collect();
     assert_eq!(text.lines().count(), 3);
     insta::assert_snapshot!(text);
 }

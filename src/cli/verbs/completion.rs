@@ -9,7 +9,9 @@ use crate::cli::failure::{Code, Failure};
 
 /// Print a completion script for your shell
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  devsup completion bash > ~/.local/share/bash-completion/completions/devsup\n  devsup completion fish > ~/.config/fish/completions/devsup.fish\n")]
+#[command(
+    after_help = "Examples:\n  devsup completion bash > ~/.local/share/bash-completion/completions/devsup\n  devsup completion fish > ~/.config/fish/completions/devsup.fish\n"
+)]
 pub(crate) struct Completion {
     /// bash, zsh, fish, elvish or powershell
     #[arg(hide_possible_values = true)]

@@ -5,13 +5,15 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
-use crate::cli::render::count;
 use crate::cli::seam::manifest::{self, Colour, Loaded, Source, Trust};
 use crate::cli::terminal::Talk;
+use crate::sys::users;
 
 /// Check the manifest and print it as it was understood; no network, nothing is run
 #[derive(Debug, Args)]
-#[command(after_help = "With -q it only checks: exit code 0 or 2.\n\nExamples:\n  devsup config\n  devsup -f shop/services.toml config -q\n")]
+#[command(
+    after_help = "With -q it only checks: exit code 0 or 2.\n\nExamples:\n  devsup config\n  devsup -f shop/services.toml config -q\n"
+)]
 pub(crate) struct Config {
     /// Read files that other people may write to
     #[arg(long)]
@@ -47,20 +49,20 @@ pub(crate) fn trust(insecure: bool) -> Trust {
 /// Reads and checks; all problems are shown at once, warnings are said.
 pub(crate) fn load(context: &Context, trust: Trust) -> Result<Loaded, Failure> {
     let source = Source {
-        file: context.globals.file.as_deref(),
-        cwd: &context.cwd,
+        file: context.globals.file.clone(),
+        cwd: context.cwd.clone(),
         env: &|name| context.variable(name),
         trust,
-        group_is_shared: &|_| true,
+        group_is_shared: &users::group_is_shared,
     };
     let terminal = &context.terminal;
+    let colour = if terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain };
     let loaded = manifest::load(&source).map_err(|problems| {
-        let colour = if terminal.err == Paint::Ansi { Colour::Ansi } else { Colour::Plain };
         terminal.complain(&problems.render(colour));
-        Failure::new(Kind::Usage, format!("the manifest has {}; nothing was started", count(problems.count(), "problem")))
+        Failure::new(Kind::Said, "")
     })?;
     for warning in &loaded.warnings {
-        terminal.say(format_args!("{} {warning}", terminal.err.yellow("warning:")));
+        terminal.say(warning.render(colour).trim_end());
     }
     Ok(loaded)
 }

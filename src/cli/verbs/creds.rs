@@ -11,12 +11,14 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
 use crate::cli::render::detail::{Setting, key, refusal};
-use crate::cli::seam::api::{Creds as Answer, CredentialsJson, Done, ServicesRequest, Watch};
+use crate::cli::seam::api::{CredentialsJson, Creds as Answer, Done, ServicesRequest, Watch};
 use crate::cli::stopping::say_notes;
 
 /// Each service's role, real identity, expiry and next rotation; what AWS refused and how to mend it
 #[derive(Debug, Args)]
-#[command(after_help = "The identity is asked of AWS with the service's own credentials. No secret is printed.\n\nExamples:\n  devsup creds\n  devsup creds a --refresh\n")]
+#[command(
+    after_help = "The identity is asked of AWS with the service's own credentials. No secret is printed.\n\nExamples:\n  devsup creds\n  devsup creds a --refresh\n"
+)]
 pub(crate) struct Creds {
     /// All that have a role, if none is named
     #[arg(value_name = "SVC")]
@@ -62,7 +64,9 @@ impl Creds {
         let old = answered(before);
         until(context, &connection.client, None, |watch| {
             let new = answered(watch);
-            let silent = |name: &&String| watch.services.iter().any(|s| s.name == **name && s.role.is_some()) && new.get(*name) == old.get(*name);
+            let silent = |name: &&String| {
+                watch.services.iter().any(|s| s.name == **name && s.role.is_some()) && new.get(*name) == old.get(*name)
+            };
             let waiting: Vec<String> = done.services.iter().filter(silent).cloned().collect();
             Ok::<_, Failure>(if waiting.is_empty() { Verdict::Over(()) } else { Verdict::Waiting(waiting) })
         })

@@ -13,7 +13,9 @@ use crate::sys::tty::Interruptions;
 
 /// Stop everything in reverse order, and devsup with it
 #[derive(Debug, Args)]
-#[command(after_help = "Ctrl-C while it waits kills every process at once. Exit code 1 if anything survives.\n\nExamples:\n  devsup down\n  devsup down -t 2s\n")]
+#[command(
+    after_help = "Ctrl-C while it waits kills every process at once. Exit code 1 if anything survives.\n\nExamples:\n  devsup down\n  devsup down -t 2s\n"
+)]
 pub(crate) struct Down {
     /// SIGKILL after this long, instead of each service's stop_timeout
     #[arg(short, long, value_name = "D", value_parser = duration)]

@@ -5,14 +5,17 @@ use clap::Args;
 use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
-use crate::cli::project::connect;
+use crate::cli::project::{connect, segment};
 use crate::cli::seam::api::{Environment, Variable};
 use crate::cli::terminal::Talk;
 
 /// The environment a run of the service gets; secrets masked
 #[derive(Debug, Args)]
-#[command(after_help = "With -v each line says where its value came from. That secrets were revealed is recorded: devsup events.\n\nExamples:\n  devsup env a\n  devsup env a --reveal\n")]
+#[command(
+    after_help = "With -v each line says where its value came from.\nThat secrets were revealed is recorded: devsup events.\n\nExamples:\n  devsup env a\n  devsup env a --reveal\n"
+)]
 pub(crate) struct Env {
+    /// Which service
     #[arg(value_name = "SVC")]
     service: String,
     /// Secrets too; needs a terminal, or --force
@@ -31,7 +34,7 @@ impl Env {
                 .hint("to print them all the same: --force"));
         }
         let connection = connect(context).await?;
-        let path = format!("/v1/environment/{}?reveal={}", self.service, self.reveal);
+        let path = format!("/v1/environment/{}?reveal={}", segment(&self.service)?, self.reveal);
         let environment: Environment = connection.client.get(&path).await?;
         let terminal = &context.terminal;
         for variable in &environment.env {

@@ -35,7 +35,12 @@ impl Events {
         while let Some(line) = lines.next().await? {
             match (context.terminal.format, serde_json::from_str::<Event>(&line)) {
                 (Format::Table, Ok(event)) => {
-                    context.terminal.print(&render::event::event(&event, context.now(), &zone, context.terminal.out))?;
+                    context.terminal.print(&render::event::event(
+                        &event,
+                        context.now(),
+                        &zone,
+                        context.terminal.out,
+                    ))?;
                 }
                 // A line of a newer daemon is shown as it is, rather than not.
                 (Format::Json, _) | (Format::Table, Err(_)) => context.terminal.print(&format!("{line}\n"))?,

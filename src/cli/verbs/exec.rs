@@ -8,14 +8,17 @@ use clap::Args;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
-use crate::cli::project::connect;
+use crate::cli::project::{connect, segment};
 use crate::cli::seam::api::Environment;
 use crate::sys::tty::become_command;
 
 /// Run a command in the environment, folder and credentials a new run of the service would get
 #[derive(Debug, Args)]
-#[command(after_help = "The command takes devsup's place: your terminal, your session; neither `stop` nor a rotation touches it, and\nits credentials end when they expire. Exit code: its own; 125 when devsup fails before it, 126 and 127 as in a shell.\n\nExamples:\n  devsup exec a -- aws s3 ls s3://bucket1\n  devsup exec a -- bash\n  devsup exec a            (the service's own command)\n")]
+#[command(
+    after_help = "The command takes devsup's place: your terminal, your session. Neither `stop` nor a\nrotation touches it; its credentials end when they expire.\n\nExit code: its own; 125 when devsup fails before it, 126 and 127 as in a shell.\n\nExamples:\n  devsup exec a -- aws s3 ls s3://bucket1\n  devsup exec a -- bash\n  devsup exec a            (the service's own command)\n"
+)]
 pub(crate) struct Exec {
+    /// Which service
     #[arg(value_name = "SVC")]
     service: String,
     /// The service's own command, if none is given
@@ -42,7 +45,7 @@ impl Exec {
 
     async fn ask(&self, context: &Context) -> Result<Environment, Failure> {
         let connection = connect(context).await?;
-        Ok(connection.client.get(&format!("/v1/environment/{}?reveal=true", self.service)).await?)
+        Ok(connection.client.get(&format!("/v1/environment/{}?reveal=true", segment(&self.service)?)).await?)
     }
 }
 

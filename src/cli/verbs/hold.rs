@@ -13,8 +13,11 @@ use crate::cli::values::duration;
 
 /// Keep a service from being replaced by itself: no rotation until released
 #[derive(Debug, Args)]
-#[command(after_help = "A hold outlives the lease: `ps` then says EXPIRED. `restart` and `stop` by people still work.\n\nExamples:\n  devsup hold a\n  devsup hold a --for 30m\n")]
+#[command(
+    after_help = "A hold outlives the lease: `ps` then says EXPIRED. `restart` and `stop` by people still work.\n\nExamples:\n  devsup hold a\n  devsup hold a --for 30m\n"
+)]
 pub(crate) struct Hold {
+    /// Which service
     #[arg(value_name = "SVC")]
     service: String,
     /// Release it by itself after this long
@@ -32,6 +35,7 @@ impl Hold {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  devsup release a\n")]
 pub(crate) struct Release {
+    /// Which service
     #[arg(value_name = "SVC")]
     service: String,
 }

@@ -11,8 +11,11 @@ use crate::cli::values::Signal;
 
 /// Send a signal to a service
 #[derive(Debug, Args)]
-#[command(after_help = "An exit that follows is a crash like any other: `restart` policy decides. To stop it: devsup stop SVC.\n\nExamples:\n  devsup kill -s HUP a\n  devsup kill -s USR1 --main a\n")]
+#[command(
+    after_help = "An exit that follows is a crash like any other: `restart` policy decides.\nTo stop it: devsup stop SVC.\n\nExamples:\n  devsup kill -s HUP a\n  devsup kill -s USR1 --main a\n"
+)]
 pub(crate) struct Kill {
+    /// Which service
     #[arg(value_name = "SVC")]
     service: String,
     /// Which signal, by name or number

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
@@ -21,7 +20,9 @@ use crate::manifest::Name;
 
 /// What the services wrote
 #[derive(Debug, Args)]
-#[command(after_help = "Without -n: everything when piped, the last 200 lines of each on a terminal.\n\nExamples:\n  devsup logs -f\n  devsup logs -n 50 a b\n  devsup logs -n all a | grep -i error\n  less \"$(devsup logs --path a)\"\n")]
+#[command(
+    after_help = "Without -n: everything when piped, the last 200 lines of each on a terminal.\n\nExamples:\n  devsup logs -f\n  devsup logs -n 50 a b\n  devsup logs -n all a | grep -i error\n  less \"$(devsup logs --path a)\"\n"
+)]
 pub(crate) struct Logs {
     /// All, if none is named
     #[arg(value_name = "SVC")]
@@ -46,6 +47,9 @@ pub(crate) struct Logs {
     path: bool,
 }
 
+/// One wait for more; a read is given some end only because it must have one.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
 /// On a terminal a person wants the end, not the week.
 const TERMINAL_TAIL: usize = 200;
 
@@ -64,19 +68,22 @@ impl Logs {
             Some(Tail::All) => None,
             Some(Tail::Lines(lines)) => Some(lines),
             None if context.terminal.interactive => {
-                context.terminal.say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
+                context
+                    .terminal
+                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
                 Some(TERMINAL_TAIL)
             }
             None => None,
         };
         let style = Style {
+            format: context.terminal.log_format(),
             prefix: !self.no_log_prefix,
-            timestamps: self.timestamps,
-            colour: context.terminal.out == Paint::Ansi,
-            json: context.terminal.format == Format::Json,
-            names: names.clone(),
+            times: self.timestamps,
+            color: context.terminal.out == Paint::Ansi,
+            terminal: context.terminal.interactive,
         };
-        print(Query { logs: folder, services: names, tail, follow: self.follow }, style)?;
+        let printer = Printer::new(style, &names);
+        print(context, Query { logs: folder, services: names, tail, follow: self.follow }, printer)?;
         Ok(Code::OK)
     }
 
@@ -153,24 +160,32 @@ fn paths(context: &Context, folder: &Path, services: &[String]) -> Result<Code, 
     Ok(Code::OK)
 }
 
-fn print(query: Query, style: Style) -> Result<(), Failure> {
+fn print(context: &Context, query: Query, mut printer: Printer) -> Result<(), Failure> {
     let unreadable = |error: io::Error| Failure::new(Kind::Failed, "the logs cannot be read").cause(error);
     let follow = query.follow;
     let mut reader = Reader::open(query).map_err(unreadable)?;
-    let mut printer = Printer::new(style);
-    // History goes out in large pieces; live lines at once.
+    if let Some(notice) = reader.notice() {
+        context.terminal.say(notice);
+    }
+    let mut lines = Vec::new();
+    // History goes out in large pieces; live lines at once, when there is nothing more to read.
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let mut patience = follow.then_some(Duration::ZERO);
     loop {
-        let patience = if follow { Some(Duration::ZERO) } else { None };
         match reader.next(patience).map_err(unreadable)? {
-            Some(entry) => printer.print(&mut out, &entry)?,
-            None if follow => {
-                out.flush()?;
-                if let Some(entry) = reader.next(Some(Duration::from_secs(3600))).map_err(unreadable)? {
-                    printer.print(&mut out, &entry)?;
-                }
+            Some(entry) => {
+                printer.line(&entry, &mut lines);
+                out.write_all(&lines)?;
+                lines.clear();
+                patience = follow.then_some(Duration::ZERO);
             }
-            None => return Ok(out.flush()?),
+            None => {
+                out.flush()?;
+                if !follow {
+                    return Ok(());
+                }
+                patience = Some(AN_HOUR);
+            }
         }
     }
 }

@@ -19,8 +19,11 @@ use crate::supervisor::State;
 
 /// What runs, as which role, and until when; with one name, everything about that service
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code with names: 0 running, 3 not running, 4 no such service.\n\nExamples:\n  devsup ps\n  devsup ps a\n  devsup ps --format json | jq -r '.name + \" \" + .status'\n")]
+#[command(
+    after_help = "Exit code with names: 0 running, 3 not running, 4 no such service.\n\nExamples:\n  devsup ps\n  devsup ps a\n  devsup ps --format json | jq -r '.name + \" \" + .status'\n"
+)]
 pub(crate) struct Ps {
+    /// All, if none is named
     #[arg(value_name = "SVC")]
     services: Vec<String>,
     /// Also those that were never meant to start by themselves
@@ -107,18 +110,11 @@ fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
         follow: false,
     };
     let Ok(mut reader) = Reader::open(query) else { return Vec::new() };
-    let mut printer = show::Printer::new(show::Style {
-        prefix: false,
-        timestamps: false,
-        colour: false,
-        json: false,
-        names: vec![name],
-    });
+    let style = show::Style { format: show::Format::Text, prefix: false, times: false, color: false, terminal: false };
+    let mut printer = show::Printer::new(style, &[name]);
     let mut text = Vec::new();
     while let Ok(Some(entry)) = reader.next(None) {
-        if printer.print(&mut text, &entry).is_err() {
-            break;
-        }
+        printer.line(&entry, &mut text);
     }
     String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
 }

@@ -9,14 +9,18 @@ use tokio::sync::oneshot;
 use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
-use crate::cli::seam::sandbox::{Faults, Server, from_manifest};
 use crate::cli::verbs::config::{load, trust};
-use crate::sandbox::{Config, Ready};
+use crate::sandbox::{Config, Down, Faults, Ready, Server};
 use crate::sys::tty::{Interruption, Interruptions};
+
+/// Where neither the manifest nor `--region` names one.
+const REGION: &str = "us-east-1";
 
 /// The embedded stand-in for AWS, alone: prints the variables to export, and serves until Ctrl-C
 #[derive(Debug, Args)]
-#[command(after_help = "STS and a little S3 on loopback, with the roles and [sandbox] buckets of the manifest. For trying and testing:\nit knows no real credentials, and real AWS knows none of its.\n\nExamples:\n  devsup sandbox\n  devsup sandbox --port 4566 --deny service-b --slow 300\n  devsup sandbox --format json\n")]
+#[command(
+    after_help = "STS and a little S3 on loopback, with the roles and [sandbox] buckets of the manifest. For\ntrying and testing: it knows no real credentials, and real AWS knows none of its.\n\nExamples:\n  devsup sandbox\n  devsup sandbox --port 4566 --deny service-b --slow 300\n  devsup sandbox --format json\n"
+)]
 pub(crate) struct Sandbox {
     /// Listen here, on 127.0.0.1; else on any free port
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
@@ -52,8 +56,9 @@ impl Sandbox {
         let mut interruptions = Interruptions::catch()
             .map_err(|error| Failure::new(Kind::Failed, "signals cannot be caught").cause(error))?;
         let config = if self.for_daemon { from_stdin()? } else { self.config(context)? };
-        let server = Server::bind(config, self.faults())
-            .map_err(|error| Failure::new(Kind::Failed, format!("the sandbox cannot listen on port {}", self.port)).cause(error))?;
+        let server = Server::bind(config).map_err(|error| {
+            Failure::new(Kind::Failed, format!("the sandbox cannot listen on port {}", self.port)).cause(error)
+        })?;
         let ready = server.ready();
         match context.terminal.format {
             _ if self.for_daemon => context.terminal.json(&ready)?,
@@ -63,7 +68,7 @@ impl Sandbox {
                 context.terminal.say("the sandbox is up; Ctrl-C ends it");
             }
         }
-        let serving = server.run();
+        let serving = server.serve();
         let end = end_of_stdin(self.for_daemon);
         tokio::pin!(serving, end);
         loop {
@@ -86,22 +91,22 @@ impl Sandbox {
 
     fn config(&self, context: &Context) -> Result<Config, Failure> {
         let loaded = load(context, trust(self.insecure_manifest))?;
-        let mut config = from_manifest(&loaded.manifest);
+        let region = context.globals.region.as_ref().or(loaded.manifest.aws.region.as_ref());
+        let mut config = Config::from_manifest(&loaded.manifest, region.map_or(REGION, String::as_str));
         config.port = self.port;
         config.strict |= self.strict;
-        if let Some(region) = &context.globals.region {
-            config.region.clone_from(region);
-        }
+        config.faults = self.faults();
         Ok(config)
     }
 
     fn faults(&self) -> Faults {
         Faults {
-            down: self.down,
+            down: self.down.then_some(Down::Unavailable),
             slow_ms: self.slow,
             throttle: self.throttle,
             deny: self.deny.clone(),
             skew_s: self.skew,
+            ..Faults::default()
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::supervisor::State;
 /// Which services.
 #[derive(Debug, Args)]
 struct Which {
+    /// Which
     #[arg(value_name = "SVC", required_unless_present = "all", conflicts_with = "all")]
     services: Vec<String>,
     /// All of them
@@ -41,7 +42,9 @@ pub(crate) struct Start {
 
 /// Stop services; the others keep running
 #[derive(Debug, Args)]
-#[command(after_help = "It returns when the whole tree of each is gone. They stay down until started.\n\nExamples:\n  devsup stop a\n  devsup stop a -t 2s\n")]
+#[command(
+    after_help = "It returns when the whole tree of each is gone. They stay down until started.\n\nExamples:\n  devsup stop a\n  devsup stop a -t 2s\n"
+)]
 pub(crate) struct Stop {
     #[command(flatten)]
     which: Which,
@@ -52,7 +55,9 @@ pub(crate) struct Stop {
 
 /// Replace services by new runs: fresh environment, fresh credentials, crash counter cleared
 #[derive(Debug, Args)]
-#[command(after_help = "Those that are down are started.\n\nExamples:\n  devsup restart a\n  devsup restart a --wait -t 2s\n")]
+#[command(
+    after_help = "Those that are down are started.\n\nExamples:\n  devsup restart a\n  devsup restart a --wait -t 2s\n"
+)]
 pub(crate) struct Restart {
     #[command(flatten)]
     which: Which,
@@ -95,7 +100,8 @@ impl Start {
             ServicesRequest { no_deps: self.no_deps, environment: Some(context.handed()), ..self.which.request() };
         let done = post(context, &connection, "/v1/start", &request).await?;
         let goal = goal(self.wait);
-        until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new())).await?;
+        until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new()))
+            .await?;
         report(context, "started", &done);
         Ok(Code::OK)
     }

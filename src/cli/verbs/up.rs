@@ -16,7 +16,7 @@ use crate::cli::failure::{Code, Failure};
 use crate::cli::foreground::{Foreground, Hold};
 use crate::cli::outcome::{Goal, concerned, reached, standing, troubles};
 use crate::cli::patience::{Verdict, until};
-use crate::cli::project::{choose, skew};
+use crate::cli::project::{choose, look, no_such_service};
 use crate::cli::render::list;
 use crate::cli::seam::api::{Done, UpRequest, Watch};
 use crate::cli::seam::control::{Client, Launched, Start, launch, state_folder};
@@ -25,11 +25,14 @@ use crate::cli::stopping::say_notes;
 use crate::cli::values::duration;
 use crate::cli::verbs::config::{load, trust};
 use crate::manifest::Name;
-use crate::sys::clock;
+use crate::supervisor::By;
+use crate::sys::{clock, users};
 
 /// Start what is missing, apply what changed, leave the rest alone, and follow the logs
 #[derive(Debug, Args)]
-#[command(after_help = "Ctrl-C stops what this `up` started; again: kills it. A second `up` only attaches. A lost terminal stops nothing.\nExit code: 1 if any failed; with -d or --wait 7 if AWS refuses a role, 124 on time-out.\n\nExamples:\n  devsup up --sandbox\n  devsup up -d --wait --wait-timeout 1m\n  devsup up a b --exit-code-from a\n")]
+#[command(
+    after_help = "Ctrl-C stops what this `up` started; again: kills it. A second `up` only attaches.\nA lost terminal stops nothing.\n\nExit code: 1 if any failed; with -d or --wait 7 if AWS refuses a role, 124 on time-out.\n\nExamples:\n  devsup up --sandbox\n  devsup up -d --wait --wait-timeout 1m\n  devsup up a b --exit-code-from a\n"
+)]
 pub(crate) struct Up {
     /// All with autostart, if none is named
     #[arg(value_name = "SVC")]
@@ -47,7 +50,7 @@ pub(crate) struct Up {
     #[arg(long)]
     no_deps: bool,
     /// With the embedded stand-in for AWS instead of AWS
-    #[arg(long, env = "DEVSUP_SANDBOX")]
+    #[arg(long, env = "DEVSUP_SANDBOX", hide_env = true)]
     sandbox: bool,
     /// Say what would be started, and start nothing
     #[arg(long)]
@@ -69,6 +72,9 @@ impl Up {
         }
         let began_ns = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
         let launched = launch(&self.start(context, &loaded))?;
+        for warning in &launched.warnings {
+            context.terminal.say(format_args!("{} {warning}", context.terminal.err.yellow("warning:")));
+        }
         let client = Client::connect(&launched.socket).await?;
         if !launched.fresh {
             self.join(context, &client).await?;
@@ -82,7 +88,7 @@ impl Up {
     fn check(&self, loaded: &Loaded) -> Result<(), Failure> {
         let all: Vec<&str> = loaded.manifest.services.keys().map(Name::as_str).collect();
         let unknown = self.services.iter().chain(&self.exit_code_from).find(|name| !all.contains(&name.as_str()));
-        unknown.map_or(Ok(()), |name| Err(crate::cli::project::no_such_service(name, &all)))
+        unknown.map_or(Ok(()), |name| Err(no_such_service(name, &all)))
     }
 
     fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
@@ -92,8 +98,8 @@ impl Up {
             } else {
                 self.services.iter().any(|wanted| wanted == name.as_str())
             };
-            let needed = !self.no_deps
-                && loaded.manifest.services.values().any(|other| other.depends_on.contains_key(name));
+            let needed =
+                !self.no_deps && loaded.manifest.services.values().any(|other| other.depends_on.contains_key(name));
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
             if chosen || needed {
                 let command = shell_words::join(service.command.argv());
@@ -106,12 +112,14 @@ impl Up {
     fn start(&self, context: &Context, loaded: &Loaded) -> Start {
         Start {
             manifest: loaded.manifest.files.first().cloned().unwrap_or_default(),
-            name: loaded.manifest.name.clone(),
+            environment: context.handed(),
+            sandbox: self.sandbox,
+            profile: context.globals.profile.clone(),
+            region: context.globals.region.clone(),
+            insecure: self.insecure_manifest,
             services: self.services.clone(),
             no_deps: self.no_deps,
-            sandbox: self.sandbox,
-            insecure: self.insecure_manifest,
-            environment: context.handed(),
+            by: By { uid: users::own_uid(), user: users::name(users::own_uid()) },
         }
     }
 
@@ -158,8 +166,7 @@ impl Up {
         launched: &Launched,
         began_ns: i64,
     ) -> Result<Code, Failure> {
-        let watch = crate::cli::project::look(context, &client).await?;
-        skew(context, &watch.project);
+        let watch = look(context, &client).await?;
         let names = concerned(&self.services, self.no_deps, &watch.services);
         let hold = if launched.fresh { Hold::Launched } else { Hold::Attached };
         if hold == Hold::Attached {

@@ -15,7 +15,9 @@ use crate::supervisor::{State, Want};
 
 /// Wait until services have started, are ready, or have ended
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 124 on time-out, with the names of the laggards; 1 if one has failed for good.\n\nExamples:\n  devsup wait --for ready --timeout 30s\n  devsup wait migrate --for exit\n")]
+#[command(
+    after_help = "Exit code 124 on time-out, with the names of the laggards; 1 if one has failed for good.\n\nExamples:\n  devsup wait --for ready --timeout 30s\n  devsup wait migrate --for exit\n"
+)]
 pub(crate) struct Wait {
     /// All that are wanted up, if none is named
     #[arg(value_name = "SVC")]
