@@ -61,6 +61,10 @@ impl Context {
         Handed { env }
     }
 
+    #[expect(
+        clippy::unused_self,
+        reason = "verbs take the time from their context, so that there is one place to look"
+    )]
     pub(crate) fn now(&self) -> Timestamp {
         let since = SignedDuration::try_from(clock::realtime()).unwrap_or_default();
         Timestamp::from_duration(since).unwrap_or_default()

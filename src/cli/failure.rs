@@ -76,6 +76,7 @@ impl Failure {
         Self { kind, error: error.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over as they come")]
     pub(crate) fn cause(mut self, cause: impl ToString) -> Self {
         self.causes.push(cause.to_string());
         self
@@ -164,12 +165,10 @@ impl From<&clap::Error> for Failure {
         if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) {
             failure = failure.hint(format!("one of `{}`", values.join("`, `")));
         }
-        if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(typed))) =
-            (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        if error.kind() == ErrorKind::InvalidSubcommand
+            && let Some(near) = near_verb(&text(ContextKind::InvalidSubcommand))
         {
-            if let Some(near) = near_verb(typed) {
-                failure = failure.hint(format!("did you mean `{near}`?"));
-            }
+            failure = failure.hint(format!("did you mean `{near}`?"));
         }
         for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedValue] {
             let near = text(kind);

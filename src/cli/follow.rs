@@ -55,9 +55,8 @@ fn print(query: Query, mut printer: Printer, from_ns: i64, finish: &AtomicBool) 
                 stdout.flush()?;
                 lines.clear();
             }
-            Some(_) => {}
             None if last => return Ok(()),
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -34,6 +34,8 @@ use args::{Cli, Verb};
 use context::Context;
 use failure::{Code, Failure, Kind};
 use paint::Paint;
+use verbs::config::Schema;
+use verbs::version::Version;
 
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -109,10 +111,10 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Wait(wait) => wait.run(context).await,
         Verb::Kill(kill) => kill.run(context).await,
         Verb::Config(config) => config.run(context),
-        Verb::Schema(schema) => schema.run(context),
+        Verb::Schema(_) => Schema::run(context),
         Verb::Sandbox(sandbox) => sandbox.run(context).await,
         Verb::Ls(ls) => ls.run(context).await,
         Verb::Completion(completion) => completion.run(context),
-        Verb::Version(version) => version.run(context),
+        Verb::Version(_) => Version::run(context),
     }
 }

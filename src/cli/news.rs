@@ -150,7 +150,7 @@ fn invitation(names: &[String], watch: &Watch) -> Vec<String> {
     if let Some(first) = names.first() {
         let another = names.get(1).unwrap_or(first);
         lines.push("in another terminal, try".to_owned());
-        lines.push(format!("  devsup ps                what runs, as which role, until when"));
+        lines.push("  devsup ps                what runs, as which role, until when".to_owned());
         lines.push(format!("  {:<24} its log, over restarts and rotations", format!("devsup logs -f {first}")));
         lines.push(format!(
             "  {:<24} a fresh run with fresh credentials; the others keep theirs",

@@ -35,9 +35,8 @@ impl Terminal {
     pub(crate) fn new(globals: &Globals, no_color: bool) -> Self {
         let paint = |is_terminal: bool| match globals.color {
             When::Always => Paint::Ansi,
-            When::Never => Paint::Plain,
             When::Auto if is_terminal && !no_color => Paint::Ansi,
-            When::Auto => Paint::Plain,
+            When::Never | When::Auto => Paint::Plain,
         };
         let talk = match (globals.quiet, globals.verbose) {
             (true, _) => Talk::Quiet,
@@ -63,6 +62,7 @@ impl Terminal {
     }
 
     /// What was asked for, at once and as it is.
+    #[expect(clippy::unused_self, reason = "verbs print through the terminal they were given, never past it")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -89,6 +89,7 @@ impl Terminal {
     }
 
     /// Text that must be read, `-q` or not; its lines are ended.
+    #[expect(clippy::unused_self, reason = "verbs print through the terminal they were given, never past it")]
     pub(crate) fn complain(&self, text: &str) {
         io::stderr().lock().write_all(text.as_bytes()).ok();
     }

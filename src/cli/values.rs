@@ -50,10 +50,10 @@ impl FromStr for Moment {
         if let Ok(at) = text.parse() {
             return Ok(Self::At(at));
         }
-        if text.contains(':') {
-            if let Ok(time) = text.parse() {
-                return Ok(Self::Clock(time));
-            }
+        if text.contains(':')
+            && let Ok(time) = text.parse()
+        {
+            return Ok(Self::Clock(time));
         }
         duration(text)
             .map(Self::Ago)
@@ -104,7 +104,7 @@ mod tests {
     fn a_bare_number_is_seconds_as_in_docker_compose() {
         assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert!(duration("soon").is_err());
         assert!(duration("-5s").is_err());
     }

@@ -8,10 +8,7 @@ pub(super) struct BadArn {
 }
 
 fn bad(label: impl Into<String>) -> BadArn {
-    BadArn {
-        label: label.into(),
-        help: Some("a role's ARN looks like `arn:aws:iam::033145145979:role/service-a`".into()),
-    }
+    BadArn { label: label.into(), help: Some("a role's ARN looks like `arn:aws:iam::033145145979:role/service-a`".into()) }
 }
 
 /// Checks `arn:<partition>:iam::<account>:role/<path/><name>` (IAM limits: 20..2048 characters, name up to 64).

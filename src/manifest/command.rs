@@ -41,9 +41,8 @@ pub(super) fn way(line: &str) -> Way {
                 while letters.next_if(|(_, letter)| *letter != '}').is_some() {}
                 letters.next();
             }
-            (None | Some('"'), '$' | '`') | (None, '|' | '&' | ';' | '<' | '>' | '*' | '?' | '(' | ')' | '{' | '}') => {
-                shell = true
-            }
+            (None | Some('"'), '$' | '`')
+            | (None, '|' | '&' | ';' | '<' | '>' | '*' | '?' | '(' | ')' | '{' | '}') => shell = true,
             (None, '~' | '#') => shell |= begins,
             (None, '\n') => {
                 shell |= !line[at..].trim().is_empty();

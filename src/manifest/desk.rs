@@ -151,7 +151,9 @@ impl<'a> Desk<'a> {
     /// Strings in a list, or a single string for a list of one.
     pub(super) fn texts(&mut self, key: &str, node: &Node) -> Vec<(String, Place)> {
         match &node.value {
-            Value::List(items) => items.iter().filter_map(|item| Some((self.filled(key, item)?, item.place))).collect(),
+            Value::List(items) => {
+                items.iter().filter_map(|item| Some((self.filled(key, item)?, item.place))).collect()
+            }
             Value::Text(_) => self.filled(key, node).map(|text| (text, node.place)).into_iter().collect(),
             _ => {
                 self.wrong(key, node, "a string or a list of strings");
@@ -185,9 +187,7 @@ impl<'a> Desk<'a> {
                 .refuse(place, format!("`${{{name}}}` is known to a run only"))
                 .label("not when the manifest is read")
                 .help(format!("in a command write `${name}`: the shell expands it in the run's own environment")),
-            Why::Ports => {
-                self.refuse(place, "`ports` is not yet supported in this version").label("there is no port yet")
-            }
+            Why::Ports => self.refuse(place, "`ports` is not yet supported in this version").label("there is no port yet"),
             Why::Open => self
                 .refuse(place, "`${` is not closed")
                 .label("expected a `}`")
@@ -322,3 +322,4 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
     Duration::try_from(parsed).ok()
 }
+

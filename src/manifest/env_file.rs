@@ -87,9 +87,9 @@ fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
 
 /// Up to a comment: a `#` at the beginning or after a blank.
 fn bare(value: &str) -> &str {
-    let comment = value
-        .char_indices()
-        .find(|(at, letter)| *letter == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace));
+    let comment = value.char_indices().find(|(at, letter)| {
+        *letter == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace)
+    });
     comment.map_or(value, |(at, _)| &value[..at]).trim_end()
 }
 

@@ -56,8 +56,11 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Problems> {
         files.push(local);
     }
     let secrets = secret_places(&tree);
-    let (manifest, tree) =
-        if whole { project::read(&mut desk, files, tree) } else { (Manifest::nothing(files, dir), tree) };
+    let (manifest, tree) = if whole {
+        project::read(&mut desk, files, tree)
+    } else {
+        (Manifest::nothing(files, dir), tree)
+    };
     check_env_files(&mut desk, source, &manifest);
     finish(desk, &secrets, manifest, &tree)
 }

@@ -169,7 +169,8 @@ impl Problem {
             Colour::Plain => Renderer::plain(),
             Colour::Styled => Renderer::styled().hyperlink(false),
         };
-        let mut text: String = renderer.render(&[group]).lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let mut text: String =
+            renderer.render(&[group]).lines().map(|line| format!("{}\n", line.trim_end())).collect();
         if !text.ends_with('\n') {
             text.push('\n');
         }

@@ -79,7 +79,8 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
     if let Some((region, place)) = &region
         && !is_region(region)
     {
-        desk.refuse(*place, format!("`{region}` is not a region")).label("expected a region such as `ap-southeast-2`");
+        desk.refuse(*place, format!("`{region}` is not a region"))
+            .label("expected a region such as `ap-southeast-2`");
     }
     if let Some((prefix, place)) = &role_prefix
         && !arn::is_prefix(prefix)

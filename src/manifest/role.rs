@@ -106,9 +106,7 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
 fn arn(desk: &mut Desk<'_>, node: &Node, around: &Surroundings<'_>) -> Option<RoleArn> {
     let text = desk.raw("role", node)?.to_owned();
     let whole = match around.role_prefix {
-        Some(prefix) if !text.starts_with("arn:") && !text.is_empty() => {
-            format!("{prefix}{}", text.trim_start_matches('/'))
-        }
+        Some(prefix) if !text.starts_with("arn:") && !text.is_empty() => format!("{prefix}{}", text.trim_start_matches('/')),
         _ => text.clone(),
     };
     let Err(bad) = arn::check_role(&whole) else { return Some(RoleArn::checked(&whole)) };
@@ -159,11 +157,8 @@ fn limits(
     }
     if !length.contains(&count) {
         let word = if count < *length.start() { "too short" } else { "too long" };
-        desk.refuse(place, format!("`{key}` is {word} for STS")).label(format!(
-            "{count} characters; STS takes {} to {}",
-            length.start(),
-            length.end()
-        ));
+        desk.refuse(place, format!("`{key}` is {word} for STS"))
+            .label(format!("{count} characters; STS takes {} to {}", length.start(), length.end()));
         return None;
     }
     Some(())

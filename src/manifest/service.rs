@@ -9,8 +9,11 @@ use super::node::{Entry, Layer, Node, Place, Table, Value};
 use super::words::{self, Section};
 use super::{Backoff, Command, Condition, Dependency, Name, Replace, Restart, Service, StopMode, role, scrub, signal};
 
-pub(super) const BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(500), max: Duration::from_secs(30), reset_after: Duration::from_secs(60) };
+pub(super) const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    max: Duration::from_secs(30),
+    reset_after: Duration::from_secs(60),
+};
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const SIGTERM: i32 = 15;
 
@@ -222,7 +225,8 @@ fn dependency(desk: &mut Desk<'_>, entry: &Entry) -> Option<Dependency> {
 }
 
 fn condition(desk: &mut Desk<'_>, node: &Node) -> Option<Condition> {
-    let words = [("started", Condition::Started), ("ready", Condition::Ready), ("completed", Condition::Completed)];
+    let words =
+        [("started", Condition::Started), ("ready", Condition::Ready), ("completed", Condition::Completed)];
     let foreign = [
         ("service_started", "started"),
         ("process_started", "started"),
@@ -379,3 +383,4 @@ pub(super) fn inherits_instead(desk: &mut Desk<'_>, table: &Table, arn: Place) -
     }
     entry.key.layer == Layer::Own
 }
+

@@ -219,11 +219,7 @@ pub(super) enum Answer {
     /// A key of the design, for another day.
     Later,
     /// People elsewhere say it so; here it is this.
-    Ours {
-        key: &'static str,
-        note: &'static str,
-        later: bool,
-    },
+    Ours { key: &'static str, note: &'static str, later: bool },
     /// A slip of the finger.
     Near(&'static str),
     /// A right word in the wrong table.

@@ -38,7 +38,7 @@ impl House {
         let mut command = Command::cargo_bin("devsup").expect("the binary");
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.state()).env("PATH", "/usr/bin:/bin");
-        command.timeout(std::time::Duration::from_secs(60));
+        command.timeout(std::time::Duration::from_mins(1));
         command
     }
 

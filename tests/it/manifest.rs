@@ -143,8 +143,7 @@ fn the_manifest_of_this_repository_tells_the_story() {
 
 #[test]
 fn the_smallest_manifest_works() {
-    let text =
-        "[services.a]\ncommand = \"./service-a --port 8001\"\nrole = \"arn:aws:iam::033145145979:role/service-a\"";
+    let text = "[services.a]\ncommand = \"./service-a --port 8001\"\nrole = \"arn:aws:iam::033145145979:role/service-a\"";
     let manifest = manifest(text);
     let service = &manifest.services["a"];
     assert_eq!(service.command.argv(), ["./service-a", "--port", "8001"]);
@@ -302,52 +301,11 @@ fn the_schema_is_json_with_descriptions() {
 fn scraps() -> impl Strategy<Value = String> {
     let scrap = prop_oneof![
         proptest::sample::select(vec![
-            "[services.a]",
-            "[services.b]",
-            "[defaults]",
-            "[aws]",
-            "[sandbox]",
-            "[services.a.role]",
-            "command",
-            "role",
-            "depends_on",
-            "env",
-            "env_file",
-            "backoff",
-            "restart",
-            "stop_signal",
-            "buckets",
-            "session_name",
-            "policy",
-            " = ",
-            "\n",
-            "\"",
-            "'",
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ".",
-            "${X}",
-            "${",
-            "$$",
-            "\"a\"",
-            "1",
-            "-1",
-            "true",
-            "\"10s\"",
-            "99999999999999999999",
-            "0x",
-            "1979-05-27",
-            "\"arn:aws:iam::033145145979:role/a\"",
-            "é",
-            "\t",
-            "\r\n",
-            "\"\"\"",
-            "#",
-            "SECRET=",
-            "\u{0}",
+            "[services.a]", "[services.b]", "[defaults]", "[aws]", "[sandbox]", "[services.a.role]", "command", "role",
+            "depends_on", "env", "env_file", "backoff", "restart", "stop_signal", "buckets", "session_name", "policy",
+            " = ", "\n", "\"", "'", "{", "}", "[", "]", ",", ".", "${X}", "${", "$$", "\"a\"", "1", "-1", "true", "\"10s\"",
+            "99999999999999999999", "0x", "1979-05-27", "\"arn:aws:iam::033145145979:role/a\"", "é", "\t", "\r\n", "\"\"\"",
+            "#", "SECRET=", "\u{0}",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,4}",

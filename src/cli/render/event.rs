@@ -15,13 +15,13 @@ pub(crate) fn event(event: &Event, now: Timestamp, zone: &TimeZone, paint: Paint
     words.push(event.event.replace('-', " "));
     let mut line = words.join("  ");
     if let Some(reason) = &event.reason {
-        line.push_str(&format!(": {reason}"));
+        line.extend([": ", reason]);
     }
     let mut aside = Vec::new();
     aside.extend(event.run.map(|run| format!("run {run}")));
     aside.extend(event.by.as_ref().map(|by| format!("by {}", by.user)));
     if !aside.is_empty() {
-        line.push_str(&paint.dim(&format!(" ({})", aside.join(", "))));
+        line += &paint.dim(&format!(" ({})", aside.join(", ")));
     }
     line.push('\n');
     line

@@ -36,7 +36,7 @@ impl Config {
 pub(crate) struct Schema {}
 
 impl Schema {
-    pub(crate) fn run(self, context: &Context) -> Result<Code, Failure> {
+    pub(crate) fn run(context: &Context) -> Result<Code, Failure> {
         context.terminal.print(&manifest::schema())?;
         Ok(Code::OK)
     }

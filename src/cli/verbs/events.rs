@@ -28,7 +28,7 @@ impl Events {
         let connection = connect(context).await?;
         let mut path = format!("/v1/events?follow={}", self.follow);
         if let Some(since) = &self.since {
-            path.push_str(&format!("&since={}", since.before(&context.here_and_now())));
+            path.extend(["&since=", &since.before(&context.here_and_now()).to_string()]);
         }
         let mut lines = connection.client.lines(&path).await?;
         let zone = TimeZone::system();

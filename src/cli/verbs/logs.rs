@@ -48,7 +48,7 @@ pub(crate) struct Logs {
 }
 
 /// One wait for more; a read is given some end only because it must have one.
-const AN_HOUR: Duration = Duration::from_secs(3600);
+const AN_HOUR: Duration = Duration::from_hours(1);
 
 /// On a terminal a person wants the end, not the week.
 const TERMINAL_TAIL: usize = 200;
@@ -65,7 +65,6 @@ impl Logs {
             return paths(context, &folder, &self.services);
         }
         let tail = match self.tail {
-            Some(Tail::All) => None,
             Some(Tail::Lines(lines)) => Some(lines),
             None if context.terminal.interactive => {
                 context
@@ -73,7 +72,7 @@ impl Logs {
                     .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
                 Some(TERMINAL_TAIL)
             }
-            None => None,
+            Some(Tail::All) | None => None,
         };
         let style = Style {
             format: context.terminal.log_format(),
@@ -118,8 +117,12 @@ impl Logs {
         let mut stdout = io::stdout().lock();
         stdout.write_all(last(&bytes, self.tail))?;
         stdout.flush()?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Code::OK);
+        }
+        loop {
             std::thread::sleep(Duration::from_millis(250));
+            // A new daemon begins a new file.
             if fs::metadata(path).map_err(unreadable)?.len() < file.stream_position().map_err(unreadable)? {
                 file = fs::File::open(path).map_err(unreadable)?;
             }
@@ -128,7 +131,6 @@ impl Logs {
             stdout.write_all(&bytes)?;
             stdout.flush()?;
         }
-        Ok(Code::OK)
     }
 }
 
@@ -172,20 +174,17 @@ fn print(context: &Context, query: Query, mut printer: Printer) -> Result<(), Fa
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let mut patience = follow.then_some(Duration::ZERO);
     loop {
-        match reader.next(patience).map_err(unreadable)? {
-            Some(entry) => {
-                printer.line(&entry, &mut lines);
-                out.write_all(&lines)?;
-                lines.clear();
-                patience = follow.then_some(Duration::ZERO);
+        if let Some(entry) = reader.next(patience).map_err(unreadable)? {
+            printer.line(&entry, &mut lines);
+            out.write_all(&lines)?;
+            lines.clear();
+            patience = follow.then_some(Duration::ZERO);
+        } else {
+            out.flush()?;
+            if !follow {
+                return Ok(());
             }
-            None => {
-                out.flush()?;
-                if !follow {
-                    return Ok(());
-                }
-                patience = Some(AN_HOUR);
-            }
+            patience = Some(AN_HOUR);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::seam::api::VERSION;
 pub(crate) struct Version {}
 
 impl Version {
-    pub(crate) fn run(self, context: &Context) -> Result<Code, Failure> {
+    pub(crate) fn run(context: &Context) -> Result<Code, Failure> {
         match context.terminal.format {
             Format::Json => context.terminal.json(&serde_json::json!({ "version": VERSION }))?,
             Format::Table => context.terminal.print(&format!("devsup {VERSION}\n"))?,
