@@ -1,3 +1,80 @@
-//! The control socket's words: HTTP/1.1 with JSON over a unix socket. [`api`] are the shapes both sides speak.
+//! The control socket: HTTP/1.1 with JSON over a unix socket. [`api`] are the shapes both sides speak, [`server`] is the
+//! daemon's side, [`Client`] and [`launch`] are the command line's, [`paths`] says where a project's folder is.
+//!
+//! The server decides nothing: it finds out who calls ([`peer`]), refuses what that caller may not ask, and hands the
+//! rest to the daemon as a [`Call`] with a place for the answer. Nothing here may block the daemon: every body, buffer
+//! and stream is bounded, and a client that does not read is skipped to the newest or dropped.
 
 pub mod api;
+mod call;
+mod client;
+pub mod convert;
+mod launch;
+pub mod paths;
+pub mod peer;
+pub mod server;
+
+pub use call::{Answer, Call, CommandRequest, EventsFrom, Question};
+pub use client::{Client, Lines};
+pub use launch::{Answered, Launched, Start, launch};
+
+use std::path::PathBuf;
+
+use crate::control::api::{Failed, FailedKind};
+
+impl Failed {
+    pub fn new(kind: FailedKind, error: impl Into<String>) -> Self {
+        Self { kind, error: error.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn cause(mut self, cause: impl ToString) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// A project of this user, for `ls` and for finding the one a command means.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: String,
+    pub name: String,
+    pub folder: PathBuf,
+    pub socket: PathBuf,
+    pub manifest: PathBuf,
+    /// `None`: not up.
+    pub pid: Option<u32>,
+    pub sandbox: bool,
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// This user's projects on this machine, up or not. Empty too when there is no state folder.
+pub fn list() -> Vec<Found> {
+    let Ok(root) = paths::root(&environment) else { return Vec::new() };
+    let named = paths::list(&root).into_iter().filter_map(|found| found.info.clone().map(|info| (found, info)));
+    named
+        .map(|(found, info)| Found {
+            id: found.folder.id().to_owned(),
+            name: info.name,
+            folder: found.folder.path(),
+            socket: info.socket,
+            manifest: info.manifest,
+            pid: found.running.then_some(info.pid),
+            sandbox: info.sandbox,
+        })
+        .collect()
+}
+
+/// Where the project's files are; it may not exist.
+pub fn state_folder(id: &str) -> PathBuf {
+    paths::root(&environment).map(|root| root.join(id)).unwrap_or_default()
+}

@@ -1,4 +1,5 @@
 mod aws;
+mod cli;
 mod logs;
 mod manifest;
 mod sandbox;

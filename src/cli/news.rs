@@ -1,0 +1,161 @@
+//! What a foreground `up` says of its services on stderr: each change of a state once, in one line, and what to try next
+//! when all are there. Pure: states in, lines out. What the logs' own marks say (started, exited) is not said again.
+
+use std::collections::BTreeMap;
+
+use super::outcome::{Goal, Standing, reached, standing};
+use super::paint::Paint;
+use super::render::short_role;
+use super::render::table::{colour, status};
+use super::seam::api::{Service, Watch};
+use crate::supervisor::State;
+
+pub(crate) struct News {
+    names: Vec<String>,
+    paint: Paint,
+    said: BTreeMap<String, Key>,
+    awaited: Vec<String>,
+    invited: bool,
+    shutting_down: bool,
+    warnings: Vec<String>,
+}
+
+/// Two looks with the same key are no news, though their sentences count seconds.
+#[derive(PartialEq, Eq)]
+struct Key {
+    state: State,
+    ready: bool,
+    run: Option<u32>,
+    crashes: u32,
+    refusal: Option<String>,
+    held: bool,
+}
+
+impl News {
+    pub(crate) fn new(names: Vec<String>, paint: Paint) -> Self {
+        Self {
+            awaited: names.clone(),
+            names,
+            paint,
+            said: BTreeMap::new(),
+            invited: false,
+            shutting_down: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn all_there(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// Those that have neither started nor a lasting reason not to.
+    pub(crate) fn awaited(&self) -> Vec<String> {
+        self.awaited.clone()
+    }
+
+    pub(crate) fn of(&mut self, watch: &Watch) -> Vec<String> {
+        let mut lines = self.of_project(watch);
+        let width = self.names.iter().map(String::len).max().unwrap_or(0);
+        let mut awaited = Vec::new();
+        for service in watch.services.iter().filter(|service| self.names.contains(&service.name)) {
+            let now = standing(service, &watch.services);
+            if !reached(&now, Goal::Started) {
+                awaited.push(service.name.clone());
+            }
+            let key = key(service);
+            if self.said.get(&service.name) != Some(&key) && worth_a_line(service) {
+                lines.push(self.line(service, width));
+                lines.extend(hint(service, &now));
+            }
+            self.said.insert(service.name.clone(), key);
+        }
+        self.awaited = awaited;
+        if self.awaited.is_empty() && !self.invited && !watch.project.shutting_down {
+            self.invited = true;
+            lines.extend(invitation(&self.names, watch));
+        }
+        lines
+    }
+
+    fn of_project(&mut self, watch: &Watch) -> Vec<String> {
+        let mut lines = Vec::new();
+        for warning in &watch.project.warnings {
+            if !self.warnings.contains(warning) {
+                self.warnings.push(warning.clone());
+                lines.push(format!("{} {warning}", self.paint.yellow("warning:")));
+            }
+        }
+        if watch.project.shutting_down && !self.shutting_down {
+            self.shutting_down = true;
+            lines.push(format!("{} is being brought down", watch.project.name));
+        }
+        lines
+    }
+
+    fn line(&self, service: &Service, width: usize) -> String {
+        let mut aside = Vec::new();
+        if service.state == State::Running {
+            aside.extend(service.pid.map(|pid| format!("pid {pid}")));
+            aside.extend(service.role.as_ref().map(|role| format!("role {}", short_role(role))));
+            aside.extend(service.inherit_aws.then(|| "the base identity".to_owned()));
+        } else {
+            aside.extend(service.why.clone());
+        }
+        let name = format!("{:<width$}", service.name);
+        let words = (colour(service))(self.paint, &status(service));
+        if aside.is_empty() { format!("{name}  {words}") } else { format!("{name}  {words} · {}", aside.join(" · ")) }
+    }
+}
+
+fn key(service: &Service) -> Key {
+    Key {
+        state: service.state,
+        ready: service.ready,
+        run: service.run,
+        crashes: service.crashes,
+        refusal: service.credentials.as_ref().and_then(|held| held.error.as_ref()).map(|error| error.code.clone()),
+        held: service.held.is_some(),
+    }
+}
+
+/// On the way down or up there is nothing to say yet that the logs' marks, or the counting, do not.
+fn worth_a_line(service: &Service) -> bool {
+    match service.state {
+        State::Starting | State::Stopping | State::Stopped => false,
+        State::Running => service.ready,
+        State::Waiting | State::Backoff | State::Failed | State::Done => true,
+    }
+}
+
+fn hint(service: &Service, now: &Standing) -> Vec<String> {
+    match now {
+        Standing::Refused(refusal) => {
+            let mut lines = vec![format!("  {}: {}", refusal.code, refusal.message)];
+            lines.extend(refusal.hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("  {line}")));
+            lines
+        }
+        Standing::Failed(_) => vec![format!("  devsup ps {} says more", service.name)],
+        _ => Vec::new(),
+    }
+}
+
+/// What to try next, once all are there.
+fn invitation(names: &[String], watch: &Watch) -> Vec<String> {
+    let mut lines = Vec::new();
+    if watch.project.sandbox {
+        lines.push(
+            "this is the SANDBOX: its AWS is devsup's own, on this machine; nothing reaches a real account".to_owned(),
+        );
+    }
+    if let Some(first) = names.first() {
+        let another = names.get(1).unwrap_or(first);
+        lines.push("in another terminal, try".to_owned());
+        lines.push("  devsup ps                what runs, as which role, until when".to_owned());
+        lines.push(format!("  {:<24} its log, over restarts and rotations", format!("devsup logs -f {first}")));
+        lines.push(format!(
+            "  {:<24} a fresh run with fresh credentials; the others keep theirs",
+            format!("devsup restart {another}")
+        ));
+    }
+    lines
+}

@@ -1,0 +1,155 @@
+//! What has become of a service, judged from one look at it: has it started, is it ready, or is there a lasting reason
+//! why not. Pure, so that what `up`, `start`, `restart` and `wait` wait for is tested without a daemon.
+
+use super::failure::{Failure, Kind};
+use super::render::list;
+use super::render::table::status;
+use super::seam::api::{RefusalJson, Service};
+use crate::supervisor::{State, Want};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Something will come of it by itself.
+    Pending,
+    Started,
+    Ready,
+    /// A one-shot that ended well: as good as ready.
+    Done,
+    Stopped,
+    /// It ended, or did not start, and the reason lasts.
+    Failed(String),
+    /// AWS refuses its role, and asking again soon will not help.
+    Refused(Box<RefusalJson>),
+    /// Waits for a service that has failed or been refused.
+    Blocked {
+        on: String,
+    },
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    Started,
+    Ready,
+}
+
+/// A crash or two at first is common where services race each other; this many are a reason.
+const CRASHES_THAT_LAST: u32 = 3;
+
+pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
+    let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
+    match service.state {
+        State::Running if service.ready => Standing::Ready,
+        State::Running => Standing::Started,
+        State::Done => Standing::Done,
+        State::Stopped => Standing::Stopped,
+        State::Failed => Standing::Failed(reason(service)),
+        State::Backoff if service.crashes >= CRASHES_THAT_LAST => Standing::Failed(reason(service)),
+        State::Waiting => match refusal {
+            Some(refusal) if refusal.lasting => Standing::Refused(Box::new(refusal.clone())),
+            Some(_) => Standing::Pending,
+            None => blocked(service, all),
+        },
+        State::Backoff | State::Starting | State::Stopping => Standing::Pending,
+    }
+}
+
+/// Dependencies have no cycle, so this ends.
+fn blocked(service: &Service, all: &[Service]) -> Standing {
+    let stuck = service.depends_on.iter().find(|name| {
+        all.iter().find(|other| other.name == **name).is_some_and(|other| {
+            matches!(standing(other, all), Standing::Failed(_) | Standing::Refused(_) | Standing::Blocked { .. })
+        })
+    });
+    stuck.map_or(Standing::Pending, |on| Standing::Blocked { on: on.clone() })
+}
+
+fn reason(service: &Service) -> String {
+    match &service.why {
+        Some(why) => format!("{}: {why}", service.status),
+        None => service.status.clone(),
+    }
+}
+
+/// Nothing more is to be waited for.
+pub(crate) fn reached(standing: &Standing, goal: Goal) -> bool {
+    match standing {
+        Standing::Pending => false,
+        Standing::Started => goal == Goal::Started,
+        _ => true,
+    }
+}
+
+/// The services in trouble, as one failure: 1 if any failed, 7 if all of them were refused their roles.
+pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure> {
+    let mut bad = Vec::new();
+    let (mut kind, mut causes, mut hints) = (Kind::CredentialsRefused, Vec::new(), Vec::new());
+    for service in services {
+        let name = &service.name;
+        match standing(service, all) {
+            Standing::Failed(why) => {
+                kind = Kind::Failed;
+                causes.push(format!("`{name}`: {why}"));
+                hints.push(format!("devsup logs -n 20 {name}"));
+            }
+            Standing::Refused(refusal) => {
+                causes.push(format!("`{name}`: waiting for credentials: {}: {}", refusal.code, refusal.message));
+                hints.extend(refusal.hint.clone());
+            }
+            Standing::Blocked { on } => causes.push(format!("`{name}`: waits for `{on}`")),
+            _ => continue,
+        }
+        bad.push(name.as_str());
+    }
+    hints.dedup();
+    let noun = if bad.len() == 1 { "service" } else { "services" };
+    let verb = if kind == Kind::Failed { "failed" } else { "cannot start" };
+    (!bad.is_empty()).then(|| Failure { kind, error: format!("{noun} {} {verb}", list(&bad)), causes, hints })
+}
+
+/// SIGKILL was sent and something lives on: nobody can say for how long, so nobody is kept waiting for it.
+pub(crate) fn survivor(service: &Service) -> Option<String> {
+    let words = [Some(&service.status), service.why.as_ref(), service.next.as_ref()];
+    let told = words.into_iter().flatten().find(|words| words.contains("surviv"))?;
+    (service.state == State::Stopping).then(|| format!("`{}`: {told}", service.name))
+}
+
+/// `stopping  b (pid 4121, 3s, SIGKILL in 7s)`.
+pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
+    let verb = match service.state {
+        State::Stopping => "stopping ",
+        State::Starting | State::Running => "starting ",
+        _ => "waiting  ",
+    };
+    let mut aside: Vec<String> = Vec::new();
+    aside.extend(service.pid.map(|pid| format!("pid {pid}")));
+    if !elapsed.is_empty() {
+        aside.push(elapsed.to_owned());
+    }
+    match service.state {
+        State::Stopping | State::Starting | State::Running => {}
+        _ => aside.push(status(service)),
+    }
+    // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
+    aside.extend(service.next.clone().filter(|_| service.state != State::Running));
+    format!("{verb} {} ({})", service.name, aside.join(", "))
+}
+
+/// The services an `up` is about: those named (else all that start by themselves or are wanted), with what they depend on.
+pub(crate) fn concerned(names: &[String], no_deps: bool, all: &[Service]) -> Vec<String> {
+    let chosen = |service: &&Service| {
+        if names.is_empty() { service.autostart || service.want == Want::Up } else { names.contains(&service.name) }
+    };
+    let mut found: Vec<String> = all.iter().filter(chosen).map(|service| service.name.clone()).collect();
+    let mut next = 0;
+    while !no_deps && next < found.len() {
+        let needs = all.iter().find(|service| service.name == found[next]).map(|service| service.depends_on.as_slice());
+        for name in needs.unwrap_or_default() {
+            if !found.contains(name) {
+                found.push(name.clone());
+            }
+        }
+        next += 1;
+    }
+    found
+}

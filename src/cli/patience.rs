@@ -1,0 +1,94 @@
+//! Waiting for what a command brought about, never silently: after a second it says for whom, and goes on counting.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep_until};
+
+use super::context::Context;
+use super::failure::{Failure, Kind};
+use super::outcome::waiting_line;
+use super::project::{Watching, gone};
+use super::render::list;
+use super::seam::api::{Service, Watch};
+use super::seam::control::Client;
+use crate::manifest::Secs;
+
+/// What a look at the services means to the one who waits.
+pub(crate) enum Verdict<T> {
+    Over(T),
+    /// These are still waited for, by name.
+    Waiting(Vec<String>),
+}
+
+/// Seconds after which a wait is spoken of, and then every ten.
+const SPOKEN: [u64; 5] = [1, 3, 5, 7, 10];
+
+/// When the next word about a wait is due.
+pub(crate) struct Spoken {
+    began: Instant,
+    times: usize,
+}
+
+impl Spoken {
+    pub(crate) fn begin() -> Self {
+        Self { began: now(), times: 0 }
+    }
+
+    /// Cancelling the wait loses nothing.
+    pub(crate) async fn due(&mut self) {
+        let last = SPOKEN[SPOKEN.len() - 1];
+        let beyond = u64::try_from((self.times + 1).saturating_sub(SPOKEN.len())).unwrap_or(0);
+        let at = SPOKEN.get(self.times).copied().unwrap_or(last + 10 * beyond);
+        sleep_until(self.began + Duration::from_secs(at)).await;
+        self.times += 1;
+    }
+}
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Reads the stream until the verdict falls. `limit` is 124.
+pub(crate) async fn until<T>(
+    context: &Context,
+    client: &Client,
+    limit: Option<Duration>,
+    mut judge: impl FnMut(&Watch) -> Result<Verdict<T>, Failure>,
+) -> Result<T, Failure> {
+    let mut watching = Watching::open(client).await?;
+    let mut spoken = Spoken::begin();
+    let end = limit.map(|limit| now() + limit);
+    let mut waited_for = Vec::new();
+    loop {
+        tokio::select! {
+            seen = watching.next() => match judge(&seen?.ok_or_else(gone)?)? {
+                Verdict::Over(what) => return Ok(what),
+                Verdict::Waiting(names) => waited_for = names,
+            },
+            () = spoken.due() => tell(context, client, &waited_for).await,
+            () = sleep_until(end.unwrap_or_else(now)), if end.is_some() => return Err(timed_out(limit, &waited_for)),
+        }
+    }
+}
+
+fn timed_out(limit: Option<Duration>, names: &[String]) -> Failure {
+    let limit = Secs(limit.unwrap_or_default());
+    Failure::new(Kind::TimedOut, format!("{} did not get there in {limit}", list(names)))
+        .hint(format!("devsup ps {}", names.first().map_or("", String::as_str)))
+}
+
+/// One line for each that is waited for, fresh from the daemon, because its sentences count.
+pub(crate) async fn tell(context: &Context, client: &Client, names: &[String]) {
+    let Ok(services) = client.get::<Vec<Service>>("/v1/services").await else { return };
+    for service in services.iter().filter(|service| names.contains(&service.name)) {
+        context.terminal.say(waiting_line(service, &elapsed(service, context.now())));
+    }
+}
+
+/// Since the service came into its state.
+fn elapsed(service: &Service, now: Timestamp) -> String {
+    let Ok(since) = service.since.parse::<Timestamp>() else { return String::new() };
+    let length = now.duration_since(since).max(SignedDuration::ZERO);
+    Secs(Duration::try_from(length).unwrap_or_default()).to_string()
+}

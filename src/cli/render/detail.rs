@@ -1,0 +1,142 @@
+//! `devsup ps SVC`: one service whole: why it is so, what happens next, and its last lines.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::table::{Mode, colour, dash, role, status, uptime};
+use super::{clock, count};
+use crate::cli::paint::Paint;
+use crate::cli::seam::api::{CredentialsJson, ExitJson, Service, Tree};
+
+/// What the detail view needs beside the service.
+pub(crate) struct Setting<'a> {
+    pub project: &'a str,
+    pub mode: Mode,
+    pub now: Timestamp,
+    pub zone: TimeZone,
+    /// The newest lines of its log, ready to print.
+    pub lines: &'a [String],
+    pub paint: Paint,
+}
+
+pub(crate) fn service(service: &Service, setting: &Setting<'_>) -> String {
+    let paint = setting.paint;
+    let sandbox = if setting.mode == Mode::Sandbox { " · SANDBOX" } else { "" };
+    let mut text = format!("{} · {}{sandbox}\n", paint.bold(&service.name), setting.project);
+    for (label, words) in facts(service, setting) {
+        if !words.is_empty() {
+            writeln!(text, "  {}{words}", paint.dim(&format!("{label:<13}"))).ok();
+        }
+    }
+    if let Some(hint) = service.credentials.as_ref().and_then(|held| held.error.as_ref()).and_then(|e| e.hint.as_ref())
+    {
+        text.push_str("  hint\n");
+        for line in hint.lines() {
+            writeln!(text, "    {line}").ok();
+        }
+    }
+    if !setting.lines.is_empty() {
+        writeln!(text, "  {}", paint.dim("last lines")).ok();
+        for line in setting.lines {
+            writeln!(text, "    {line}").ok();
+        }
+    }
+    text
+}
+
+fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)> {
+    let at = |time: &str| clock(time, setting.now, &setting.zone);
+    let tree = match service.tree {
+        Tree::Cgroup => "cgroup",
+        Tree::Session => "session",
+    };
+    let process = match (service.pid, service.run) {
+        (Some(pid), Some(run)) => format!("pid {pid}, run {run}, tree kept by {tree}, isolation {}", service.isolation),
+        (Some(pid), None) => format!("pid {pid}"),
+        (None, Some(run)) => format!("none; the last was run {run}"),
+        (None, None) => "none yet".to_owned(),
+    };
+    let delivery = service.delivery.map(|how| format!(" (delivery {})", format!("{how:?}").to_lowercase()));
+    let role = match &service.role {
+        Some(arn) => format!("{arn}{}", delivery.unwrap_or_default()),
+        None => role(service),
+    };
+    let ports: Vec<String> = service.ports.iter().map(|port| format!("{} {}", port.name, port.listen)).collect();
+    vec![
+        ("status", (colour(service))(setting.paint, &status(service))),
+        ("why", service.why.clone().unwrap_or_default()),
+        ("next", service.next.clone().unwrap_or_default()),
+        ("since", at(&service.since)),
+        ("process", process),
+        ("uptime", uptime(service)),
+        ("restarts", restarts(service)),
+        ("last exit", service.exit.map(exit).unwrap_or_default()),
+        ("role", role),
+        ("credentials", dash(&service.credentials_text)),
+        ("", service.credentials.as_ref().map(|held| key(held, setting)).unwrap_or_default()),
+        ("refused", service.credentials.as_ref().map(|held| refusal(held, setting)).unwrap_or_default()),
+        ("held", held(service, setting)),
+        ("depends on", service.depends_on.join(", ")),
+        ("ports", ports.join(", ")),
+        ("lost lines", lost(service)),
+    ]
+}
+
+fn restarts(service: &Service) -> String {
+    let mut parts = vec![count(service.restarts as usize, "restart")];
+    if service.rotations > 0 {
+        parts.push(format!("{} of them for credentials", service.rotations));
+    }
+    if service.crashes > 0 {
+        parts.push(format!("{} in a row", count(service.crashes as usize, "crash").replace("crashs", "crashes")));
+    }
+    parts.join(", ")
+}
+
+pub(crate) fn exit(exit: ExitJson) -> String {
+    match exit {
+        ExitJson::Code(code) => format!("exit {code}"),
+        ExitJson::Signal(signal) => format!("signal {signal}"),
+    }
+}
+
+/// The key id is no secret: CloudTrail shows it.
+pub(crate) fn key(held: &CredentialsJson, setting: &Setting<'_>) -> String {
+    let at = |time: &Option<String>| time.as_ref().map(|time| clock(time, setting.now, &setting.zone));
+    let mut parts = Vec::new();
+    parts.extend(held.access_key_id.as_ref().map(|id| format!("key {id}")));
+    parts.extend(at(&held.issued).map(|time| format!("issued {time}")));
+    parts.extend(at(&held.expires).map(|time| format!("expires {time}")));
+    parts.extend(at(&held.rotates).map(|time| format!("rotates {time}")));
+    if held.scoped {
+        parts.push("scoped by a session policy".to_owned());
+    }
+    parts.join(", ")
+}
+
+pub(crate) fn refusal(held: &CredentialsJson, setting: &Setting<'_>) -> String {
+    let Some(error) = &held.error else { return String::new() };
+    let mut text = format!("{}: {}", error.code, error.message);
+    let mut more = vec![format!("at {}", clock(&error.at, setting.now, &setting.zone))];
+    more.extend(error.side.as_ref().map(|side| format!("denied by the {side} side")));
+    more.extend(error.caller.as_ref().map(|caller| format!("asked as {caller}")));
+    more.extend(error.request_id.as_ref().map(|id| format!("request {id}")));
+    write!(text, " ({})", more.join(", ")).ok();
+    text
+}
+
+fn held(service: &Service, setting: &Setting<'_>) -> String {
+    let Some(held) = &service.held else { return String::new() };
+    let at = |time: &str| clock(time, setting.now, &setting.zone);
+    let until = held.until.as_ref().map(|until| format!(" until {}", at(until))).unwrap_or_default();
+    format!("by {} since {}{until} (devsup release {})", held.by, at(&held.since), service.name)
+}
+
+fn lost(service: &Service) -> String {
+    match service.log_dropped {
+        0 => String::new(),
+        bytes => format!("{bytes} bytes of log were not taken by the disk"),
+    }
+}

@@ -1,0 +1,165 @@
+//! Services in every state, as the daemon describes them, for the snapshots of whatever is rendered.
+
+use crate::cli::seam::api::{CredentialsJson, ExitJson, HeldJson, Project, RefusalJson, Service, Tree, VERSION, Watch};
+use crate::manifest::Delivery;
+use crate::supervisor::{By, State, Want};
+
+pub(crate) const NOW: &str = "2026-03-02T14:18:12Z";
+
+pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
+    Service {
+        name: name.into(),
+        want: Want::Up,
+        state,
+        ready: false,
+        status: status.into(),
+        why: None,
+        next: None,
+        pid: None,
+        run: None,
+        since: "2026-03-02T14:05:12Z".into(),
+        uptime_s: None,
+        crashes: 0,
+        restarts: 0,
+        rotations: 0,
+        exit: None,
+        role: Some(format!("arn:aws:iam::033145145979:role/team/service-{name}")),
+        inherit_aws: false,
+        delivery: Some(Delivery::Env),
+        isolation: "none".into(),
+        tree: Tree::Session,
+        ports: Vec::new(),
+        held: None,
+        credentials: Some(credentials(name)),
+        credentials_text: "41m left, rotates in 31m".into(),
+        autostart: true,
+        depends_on: Vec::new(),
+        log_dropped: 0,
+    }
+}
+
+fn credentials(name: &str) -> CredentialsJson {
+    CredentialsJson {
+        access_key_id: Some(format!("ASIASANDBOX0000{}", name.to_uppercase())),
+        issued: Some("2026-03-02T13:59:12Z".into()),
+        expires: Some("2026-03-02T14:59:12Z".into()),
+        rotates: Some("2026-03-02T14:49:12Z".into()),
+        scoped: false,
+        error: None,
+    }
+}
+
+pub(crate) fn running(name: &str, pid: u32) -> Service {
+    Service {
+        ready: true,
+        pid: Some(pid),
+        run: Some(4),
+        uptime_s: Some(780),
+        restarts: 3,
+        rotations: 2,
+        next: Some("replaced with fresh credentials in 31m".into()),
+        ..service(name, State::Running, "running (ready)")
+    }
+}
+
+pub(crate) fn refused(name: &str) -> Service {
+    let error = RefusalJson {
+        code: "AccessDenied".into(),
+        message: format!("the role's trust policy does not name arn:aws:iam::033145145979:role/dev for service-{name}"),
+        hint: Some("devsup iam trust --for b\nthen: devsup creds b --refresh".into()),
+        side: Some("target".into()),
+        caller: Some("arn:aws:sts::033145145979:assumed-role/dev/i-0abc".into()),
+        request_id: Some("7f1e-22".into()),
+        at: "2026-03-02T14:17:40Z".into(),
+        lasting: true,
+    };
+    Service {
+        next: Some("asks again in 94s, or devsup creds b --refresh".into()),
+        credentials: Some(CredentialsJson {
+            access_key_id: None,
+            issued: None,
+            expires: None,
+            rotates: None,
+            scoped: false,
+            error: Some(error),
+        }),
+        credentials_text: "–".into(),
+        ..service(name, State::Waiting, "waiting for credentials: AccessDenied")
+    }
+}
+
+pub(crate) fn backoff(name: &str) -> Service {
+    Service {
+        crashes: 3,
+        restarts: 3,
+        run: Some(3),
+        exit: Some(ExitJson::Code(1)),
+        why: Some("it ended with exit 1 after 2s".into()),
+        next: Some("starts again in 8s".into()),
+        ..service(name, State::Backoff, "backoff, again in 8s (crash 3)")
+    }
+}
+
+pub(crate) fn held(name: &str) -> Service {
+    Service {
+        held: Some(HeldJson {
+            by: "alice".into(),
+            since: "2026-03-02T13:06:12Z".into(),
+            until: Some("2026-03-03T09:00:00Z".into()),
+        }),
+        credentials_text: "EXPIRED 22m ago".into(),
+        why: Some("held by alice for 1h 12m".into()),
+        ..running(name, 4123)
+    }
+}
+
+pub(crate) fn plain(service: Service) -> Service {
+    Service { role: None, delivery: None, credentials: None, credentials_text: "–".into(), ..service }
+}
+
+/// One of each.
+pub(crate) fn all_states() -> Vec<Service> {
+    let one_shot = plain(service("migrate", State::Done, "done"));
+    vec![
+        running("a", 4121),
+        refused("b"),
+        backoff("c"),
+        held("d"),
+        Service {
+            exit: Some(ExitJson::Signal(9)),
+            run: Some(1),
+            ..plain(service("e", State::Failed, "failed: exit 1"))
+        },
+        Service { depends_on: vec!["db".into()], ..plain(service("f", State::Waiting, "waiting for db")) },
+        Service { pid: Some(4130), run: Some(1), ..plain(service("g", State::Starting, "starting 4s")) },
+        Service {
+            pid: Some(4131),
+            run: Some(2),
+            next: Some("SIGKILL in 7s".into()),
+            ..plain(service("h", State::Stopping, "stopping 2s"))
+        },
+        Service { inherit_aws: true, ..plain(running("legacy", 4140)) },
+        Service { exit: Some(ExitJson::Code(0)), run: Some(1), ..one_shot },
+        Service { want: Want::Down, autostart: false, ..plain(service("tool", State::Stopped, "stopped")) },
+    ]
+}
+
+pub(crate) fn project(sandbox: bool) -> Project {
+    Project {
+        name: "shop".into(),
+        id: "shop-1f2e3d".into(),
+        files: vec!["/srv/shop/services.toml".into()],
+        pid: 4100,
+        version: VERSION.into(),
+        sandbox,
+        since: "2026-03-02T14:05:11Z".into(),
+        owner: By { uid: 1000, user: "alice".into() },
+        shutting_down: false,
+        base: None,
+        warnings: Vec::new(),
+    }
+}
+
+pub(crate) fn watch(services: Vec<Service>) -> Watch {
+    Watch { project: project(false), services }
+}

@@ -1,0 +1,95 @@
+//! Bringing a project down and watching it go: who is waited for, what a second Ctrl-C does, and who survives.
+
+use std::time::Duration;
+
+use super::context::{Context, milliseconds, request_id};
+use super::failure::{Code, Failure, Kind};
+use super::outcome::survivor;
+use super::patience::{Spoken, tell};
+use super::project::Watching;
+use super::render::list;
+use super::seam::api::{Done, DownRequest, Service, Watch};
+use super::seam::control::Client;
+use crate::supervisor::State;
+use crate::sys::tty::{Interruption, Interruptions};
+
+/// How the end came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Stopped,
+    /// A second Ctrl-C: every tree was killed.
+    Killed,
+    /// Our terminal is gone or we were told to end; the project goes on stopping.
+    Left(Code),
+}
+
+/// Asks for the end of everything and stays until the daemon has gone.
+pub(crate) async fn bring_down(
+    context: &Context,
+    client: &Client,
+    watching: &mut Watching,
+    interruptions: &mut Interruptions,
+    timeout: Option<Duration>,
+) -> Result<End, Failure> {
+    let request = DownRequest { request: request_id(), timeout_ms: timeout.map(milliseconds) };
+    let done: Done = client.post("/v1/down", &request).await?;
+    say_notes(context, &done);
+    see_it_end(context, client, watching, interruptions).await
+}
+
+/// Watches an end that was already asked for.
+pub(crate) async fn see_it_end(
+    context: &Context,
+    client: &Client,
+    watching: &mut Watching,
+    interruptions: &mut Interruptions,
+) -> Result<End, Failure> {
+    let mut spoken = Spoken::begin();
+    let mut left: Vec<Service> = Vec::new();
+    let mut end = End::Stopped;
+    loop {
+        let names: Vec<String> = left.iter().map(|service| service.name.clone()).collect();
+        tokio::select! {
+            seen = watching.next() => match seen {
+                Ok(Some(watch)) => {
+                    left = remaining(watch);
+                    let survivors: Vec<String> = left.iter().filter_map(survivor).collect();
+                    if !survivors.is_empty() && survivors.len() == left.len() {
+                        return Err(survived(survivors));
+                    }
+                }
+                // The socket goes with the daemon: however the stream ended, that is the end that was waited for.
+                Ok(None) | Err(_) => return Ok(end),
+            },
+            () = spoken.due() => tell(context, client, &names).await,
+            why = interruptions.next() => match why {
+                Interruption::Interrupt => {
+                    context.terminal.say(format_args!("killing every process of {}", if names.is_empty() { "the project".to_owned() } else { list(&names) }));
+                    let _done: Done = client.post("/v1/kill-all", &serde_json::json!({ "request": request_id() })).await?;
+                    end = End::Killed;
+                }
+                Interruption::Terminate => return Ok(End::Left(Code::TERMINATED)),
+                Interruption::HangUp => return Ok(End::Left(Code::HUNG_UP)),
+            },
+        }
+    }
+}
+
+fn remaining(watch: Watch) -> Vec<Service> {
+    let over = |service: &Service| {
+        service.pid.is_none() && matches!(service.state, State::Stopped | State::Done | State::Failed)
+    };
+    watch.services.into_iter().filter(|service| !over(service)).collect()
+}
+
+fn survived(survivors: Vec<String>) -> Failure {
+    let mut failure = Failure::new(Kind::Failed, "not everything could be ended, SIGKILL included");
+    failure.causes = survivors;
+    failure.hint("a process in state D waits for its disk or network file system; one that became root needs root: sudo kill -9 PID")
+}
+
+pub(crate) fn say_notes(context: &Context, done: &Done) {
+    for note in &done.notes {
+        context.terminal.say(note);
+    }
+}

@@ -1,0 +1,242 @@
+//! The parser, help, failures in words, and what commands make of what they see.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::args::{Cli, Format, HELP, Verb};
+use super::failure::{Failure, Kind};
+use super::news::News;
+use super::outcome::{Goal, Standing, concerned, reached, standing, survivor, troubles, waiting_line};
+use super::paint::Paint;
+use super::project::no_such_service;
+use super::render::sample;
+use super::seam::api::{Failed, FailedKind, Service};
+use crate::supervisor::{State, Want};
+
+fn parse(line: &str) -> Result<Cli, String> {
+    let words = line.split_whitespace();
+    Cli::try_parse_from(words).map_err(|error| Failure::from(&error).render(Paint::Plain))
+}
+
+#[test]
+fn the_parser_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_fits_one_screen_and_names_every_verb_and_option() {
+    assert!(HELP.lines().count() <= 48, "{} lines", HELP.lines().count());
+    assert!(HELP.lines().all(|line| line.chars().count() <= 90));
+    let command = Cli::command();
+    let offered = |name: &str| HELP.split([' ', ',', '\n']).any(|word| word == name);
+    for verb in command.get_subcommands() {
+        assert!(offered(verb.get_name()), "`{}` is missing in the help", verb.get_name());
+        assert!(verb.get_visible_aliases().all(offered));
+    }
+    for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+        assert!(HELP.contains(&format!("--{option}")), "`--{option}` is missing in the help");
+    }
+}
+
+#[test]
+fn every_verb_has_an_example_and_every_option_a_word() {
+    for verb in Cli::command().get_subcommands_mut() {
+        let help = verb.render_help().to_string();
+        assert!(help.contains("Examples:\n  devsup "), "`{}` has no example", verb.get_name());
+        for option in verb.get_opts().filter(|option| !option.is_hide_set()) {
+            assert!(option.get_help().is_some(), "`{}` of `{}` has no help", option, verb.get_name());
+        }
+    }
+}
+
+#[test]
+fn help_of_the_verbs() {
+    let mut command = Cli::command();
+    command.build();
+    let text: Vec<String> = command
+        .get_subcommands_mut()
+        .map(|verb| format!("── {} ──\n{}", verb.get_name().to_owned(), verb.render_help()))
+        .collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn every_global_option_is_a_variable_too() {
+    for option in Cli::command().get_arguments().filter(|option| option.get_id() != "help") {
+        let name = option.get_long().expect("a long name").to_uppercase();
+        assert_eq!(option.get_env(), Some(format!("DEVSUP_{name}").as_ref()), "--{name}");
+    }
+}
+
+#[test]
+fn short_flags_mean_what_docker_compose_means() {
+    let cli = parse("devsup -f x.toml logs -f -n 5 -t a").expect("understood");
+    assert_eq!(cli.globals.file.as_deref(), Some("x.toml".as_ref()));
+    assert!(matches!(cli.verb, Verb::Logs(_)));
+    for line in ["devsup stop -t 3 a", "devsup down -t 3s", "devsup restart -t 3 a", "devsup up -d", "devsup status a"]
+    {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    let cli = parse("devsup ps --format json -p shop").expect("globals stand anywhere");
+    assert_eq!((cli.globals.format, cli.globals.project.as_deref()), (Format::Json, Some("shop")));
+    assert!(parse("devsup exec a -- ls -la --color").is_ok());
+    assert!(parse("devsup exec a ls -la").is_ok());
+}
+
+#[test]
+fn what_is_not_understood_is_said_in_our_words() {
+    let lines = [
+        "devsup pss",
+        "devsup frobnicate",
+        "devsup ps -f x.toml",
+        "devsup up --deatch",
+        "devsup restart",
+        "devsup stop a --all",
+        "devsup stop a -t soon",
+        "devsup wait a --for never",
+        "devsup logs -n many",
+        "devsup kill a -s NOPE",
+        "devsup whoami --try bucket1",
+        "devsup hold",
+        "devsup up --wait-timeout 5s",
+        "devsup ps --format yaml",
+        "devsup reload",
+    ];
+    let text: Vec<String> = lines
+        .iter()
+        .map(|line| format!("$ {line}\n{}", parse(line).err().unwrap_or_else(|| "understood\n".to_owned())))
+        .collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn exit_codes_are_those_of_the_page() {
+    let codes: Vec<u8> = [
+        Kind::ReaderLeft,
+        Kind::Failed,
+        Kind::Usage,
+        Kind::Said,
+        Kind::NotRunning,
+        Kind::NoSuchService,
+        Kind::ProjectDown,
+        Kind::NotPermitted,
+        Kind::CredentialsRefused,
+        Kind::TimedOut,
+        Kind::Own,
+        Kind::CannotExecute,
+        Kind::CommandNotFound,
+    ]
+    .iter()
+    .map(|kind| kind.code().0)
+    .collect();
+    assert_eq!(codes, [0, 1, 2, 2, 3, 4, 5, 6, 7, 124, 125, 126, 127]);
+}
+
+#[test]
+fn a_failure_has_error_cause_and_hint() {
+    let failed = Failed {
+        kind: FailedKind::CredentialsRefused,
+        error: "service `b`: waiting for credentials".into(),
+        causes: vec!["AccessDenied: not trusted".into()],
+        hints: vec!["devsup creds b --refresh".into(), "{\n  \"Effect\": \"Allow\"\n}".into()],
+    };
+    let failure = Failure::from(failed);
+    assert_eq!(failure.kind.code().0, 7);
+    insta::assert_snapshot!(failure.render(Paint::Plain));
+    let unknown = no_such_service("servce-a", &["service-a", "service-b"]);
+    insta::assert_snapshot!(unknown.render(Paint::Plain), @"
+    error: service `servce-a`: no such service
+    hint: did you mean `service-a`?
+    ");
+    let far = no_such_service("x", &["service-a", "service-b"]);
+    insta::assert_snapshot!(far.render(Paint::Plain), @"
+    error: service `x`: no such service
+    hint: there is `service-a` and `service-b`
+    ");
+}
+
+#[test]
+fn a_reader_that_left_is_no_error() {
+    let failure = Failure::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+    assert_eq!((failure.kind.code().0, failure.render(Paint::Plain)), (0, String::new()));
+}
+
+#[test]
+fn what_has_become_of_a_service() {
+    let all = sample::all_states();
+    let of = |name: &str| standing(all.iter().find(|service| service.name == name).expect("a sample"), &all);
+    assert_eq!(of("a"), Standing::Ready);
+    assert!(matches!(of("b"), Standing::Refused(refusal) if refusal.code == "AccessDenied"));
+    assert!(matches!(of("c"), Standing::Failed(_)), "the third crash lasts");
+    assert_eq!(of("f"), Standing::Pending, "nobody knows of `db`");
+    assert_eq!(of("g"), Standing::Pending);
+    assert_eq!(of("migrate"), Standing::Done);
+    assert!(reached(&Standing::Started, Goal::Started) && !reached(&Standing::Started, Goal::Ready));
+}
+
+#[test]
+fn who_waits_for_a_refused_service_is_blocked_and_both_are_reported() {
+    let waits = Service {
+        depends_on: vec!["b".into()],
+        ..sample::plain(sample::service("z", State::Waiting, "waiting for b"))
+    };
+    let all = [sample::refused("b"), waits, sample::backoff("c")];
+    assert_eq!(standing(&all[1], &all), Standing::Blocked { on: "b".into() });
+    let both = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    assert_eq!(both.kind, Kind::CredentialsRefused);
+    let with_failed = troubles(&[&all[0], &all[1], &all[2]], &all).expect("trouble");
+    assert_eq!(with_failed.kind, Kind::Failed);
+    insta::assert_snapshot!([both.render(Paint::Plain), with_failed.render(Paint::Plain)].join("\n"));
+    assert_eq!(troubles(&[&sample::running("a", 1)], &all), None);
+}
+
+#[test]
+fn a_survivor_of_sigkill_is_named() {
+    let stuck = Service {
+        why: Some("pid 812 (D state) survived SIGKILL".into()),
+        ..sample::service("h", State::Stopping, "stopping 14s")
+    };
+    assert_eq!(survivor(&stuck).as_deref(), Some("`h`: pid 812 (D state) survived SIGKILL"));
+    assert_eq!(survivor(&sample::running("a", 1)), None);
+}
+
+#[test]
+fn waiting_is_said_with_a_count() {
+    let all = sample::all_states();
+    let lines: Vec<String> = all.iter().map(|service| waiting_line(service, "3s")).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn an_up_is_about_what_was_named_and_what_that_needs() {
+    let needs = |name: &str, on: &[&str]| Service {
+        depends_on: on.iter().map(|name| (*name).to_owned()).collect(),
+        autostart: false,
+        want: Want::Down,
+        ..sample::service(name, State::Stopped, "stopped")
+    };
+    let all = [needs("a", &["b"]), needs("b", &["c"]), needs("c", &[]), sample::running("d", 1)];
+    assert_eq!(concerned(&["a".into()], false, &all), ["a", "b", "c"]);
+    assert_eq!(concerned(&["a".into()], true, &all), ["a"]);
+    assert_eq!(concerned(&[], false, &all), ["d"]);
+}
+
+#[test]
+fn news_are_said_once_and_end_with_an_invitation() {
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    let mut news = News::new(names, Paint::Plain);
+    let starting = Service { ready: false, ..sample::service("a", State::Starting, "starting 1s") };
+    let mut watch = sample::watch(vec![starting, sample::refused("b")]);
+    let mut text = news.of(&watch);
+    assert_eq!(news.awaited(), ["a"]);
+    assert_eq!(news.of(&watch), Vec::<String>::new(), "nothing is said twice");
+    watch.services[0] = sample::running("a", 4121);
+    watch.project.sandbox = true;
+    text.push("-- a is ready --".into());
+    text.extend(news.of(&watch));
+    assert!(news.all_there());
+    watch.services[0] = sample::backoff("a");
+    watch.project.shutting_down = true;
+    text.push("-- a crashed, and somebody types down --".into());
+    text.extend(news.of(&watch));
+    insta::assert_snapshot!(text.join("\n"));
+}

@@ -1,0 +1,68 @@
+//! `devsup config` and `devsup schema`: the manifest, offline.
+
+use clap::Args;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Code, Failure, Kind};
+use crate::cli::paint::Paint;
+use crate::cli::seam::manifest::{self, Colour, Loaded, Source, Trust};
+use crate::cli::terminal::Talk;
+use crate::sys::users;
+
+/// Check the manifest and print it as it was understood; no network, nothing is run
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With -q it only checks: exit code 0 or 2.\n\nExamples:\n  devsup config\n  devsup -f shop/services.toml config -q\n"
+)]
+pub(crate) struct Config {
+    /// Read files that other people may write to
+    #[arg(long)]
+    insecure_manifest: bool,
+}
+
+impl Config {
+    pub(crate) fn run(self, context: &Context) -> Result<Code, Failure> {
+        let loaded = load(context, trust(self.insecure_manifest))?;
+        if context.terminal.talk != Talk::Quiet {
+            context.terminal.print(&manifest::print(&loaded))?;
+        }
+        Ok(Code::OK)
+    }
+}
+
+/// Print the JSON Schema of services.toml, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  devsup schema > services.schema.json\n")]
+pub(crate) struct Schema {}
+
+impl Schema {
+    pub(crate) fn run(context: &Context) -> Result<Code, Failure> {
+        context.terminal.print(&manifest::schema())?;
+        Ok(Code::OK)
+    }
+}
+
+pub(crate) fn trust(insecure: bool) -> Trust {
+    if insecure { Trust::Insecure } else { Trust::Strict }
+}
+
+/// Reads and checks; all problems are shown at once, warnings are said.
+pub(crate) fn load(context: &Context, trust: Trust) -> Result<Loaded, Failure> {
+    let source = Source {
+        file: context.globals.file.clone(),
+        cwd: context.cwd.clone(),
+        env: &|name| context.variable(name),
+        trust,
+        group_is_shared: &users::group_is_shared,
+    };
+    let terminal = &context.terminal;
+    let colour = if terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain };
+    let loaded = manifest::load(&source).map_err(|problems| {
+        terminal.complain(&problems.render(colour));
+        Failure::new(Kind::Said, "")
+    })?;
+    for warning in &loaded.warnings {
+        terminal.say(warning.render(colour).trim_end());
+    }
+    Ok(loaded)
+}

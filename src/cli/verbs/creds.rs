@@ -1,0 +1,106 @@
+//! `devsup creds`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use crate::cli::args::Format;
+use crate::cli::context::{Context, request_id};
+use crate::cli::failure::{Code, Failure, Kind};
+use crate::cli::patience::{Verdict, until};
+use crate::cli::project::{Connection, choose, connect, look};
+use crate::cli::render::detail::{Setting, key, refusal};
+use crate::cli::seam::api::{CredentialsJson, Creds as Answer, Done, ServicesRequest, Watch};
+use crate::cli::stopping::say_notes;
+
+/// Each service's role, real identity, expiry and next rotation; what AWS refused and how to mend it
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The identity is asked of AWS with the service's own credentials. No secret is printed.\n\nExamples:\n  devsup creds\n  devsup creds a --refresh\n"
+)]
+pub(crate) struct Creds {
+    /// All that have a role, if none is named
+    #[arg(value_name = "SVC")]
+    services: Vec<String>,
+    /// Ask for fresh credentials now; runs that carry them in their environment are then replaced
+    #[arg(long)]
+    refresh: bool,
+}
+
+impl Creds {
+    pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
+        let connection = connect(context).await?;
+        let before = look(context, &connection.client).await?;
+        choose(&self.services, &before.services)?;
+        if self.refresh {
+            self.refresh(context, &connection, &before).await?;
+        }
+        let chosen: Vec<String> = self.services.iter().map(|name| format!("service={name}")).collect();
+        let answers: Vec<Answer> = connection.client.get(&format!("/v1/creds?{}", chosen.join("&"))).await?;
+        for answer in &answers {
+            match context.terminal.format {
+                Format::Json => context.terminal.json(answer)?,
+                Format::Table => context.terminal.print(&text(answer, &context.setting(&before.project, &[])))?,
+            }
+        }
+        let refused = |answer: &Answer| answer.credentials.as_ref().is_some_and(|held| held.error.is_some());
+        Ok(if self.refresh && answers.iter().any(refused) { Code::CREDENTIALS_REFUSED } else { Code::OK })
+    }
+
+    /// Until each has been answered: a lease issued, or a refusal given, later than what was there before.
+    async fn refresh(&self, context: &Context, connection: &Connection, before: &Watch) -> Result<(), Failure> {
+        let request = ServicesRequest {
+            request: request_id(),
+            services: self.services.clone(),
+            all: self.services.is_empty(),
+            timeout_ms: None,
+            no_deps: false,
+            force: false,
+            environment: Some(context.handed()),
+        };
+        let done: Done = connection.client.post("/v1/refresh", &request).await?;
+        say_notes(context, &done);
+        let old = answered(before);
+        until(context, &connection.client, None, |watch| {
+            let new = answered(watch);
+            let silent = |name: &&String| {
+                watch.services.iter().any(|s| s.name == **name && s.role.is_some()) && new.get(*name) == old.get(*name)
+            };
+            let waiting: Vec<String> = done.services.iter().filter(silent).cloned().collect();
+            Ok::<_, Failure>(if waiting.is_empty() { Verdict::Over(()) } else { Verdict::Waiting(waiting) })
+        })
+        .await
+        .map_err(|failure| if failure.kind == Kind::TimedOut { failure.of_kind(Kind::Failed) } else { failure })
+    }
+}
+
+/// What tells one answer of STS from the next.
+fn answered(watch: &Watch) -> BTreeMap<String, (Option<String>, Option<String>)> {
+    let answer = |held: &CredentialsJson| (held.issued.clone(), held.error.as_ref().map(|error| error.at.clone()));
+    let services = watch.services.iter();
+    services.filter_map(|service| Some((service.name.clone(), answer(service.credentials.as_ref()?)))).collect()
+}
+
+pub(crate) fn text(answer: &Answer, setting: &Setting<'_>) -> String {
+    let mut text = format!("{}\n", setting.paint.bold(&answer.service));
+    let held = answer.credentials.as_ref();
+    let unknown = answer.identity_error.as_ref().map(|error| format!("not known: {error}"));
+    let facts = [
+        ("role", answer.role.clone().or_else(|| Some("none".to_owned()))),
+        ("identity", answer.identity.clone().or(unknown)),
+        ("credentials", Some(answer.text.clone())),
+        ("", held.map(|held| key(held, setting))),
+        ("refused", held.map(|held| refusal(held, setting))),
+    ];
+    for (label, words) in facts {
+        if let Some(words) = words.filter(|words| !words.is_empty()) {
+            writeln!(text, "  {}{words}", setting.paint.dim(&format!("{label:<13}"))).ok();
+        }
+    }
+    if let Some(hint) = held.and_then(|held| held.error.as_ref()).and_then(|error| error.hint.as_ref()) {
+        text.push_str("  hint\n");
+        hint.lines().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
+    }
+    text
+}

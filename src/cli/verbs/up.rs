@@ -1,0 +1,184 @@
+//! `devsup up`: starts what is missing, and in the foreground follows the logs until nothing is left or a person leaves.
+//!
+//! ```text
+//! load manifest ─▶ find or launch the daemon ─┬─▶ -d, --wait: until each is there, or has a lasting reason not to be
+//!                                             └─▶ foreground: logs on a thread, states on stderr
+//!                                                   ├─ Ctrl-C, launched here ─▶ down, counting ─▶ Ctrl-C: kill
+//!                                                   └─ Ctrl-C, attached; HUP; TERM; reader gone ─▶ leave, project stays
+//! ```
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::context::{Context, request_id};
+use crate::cli::failure::{Code, Failure};
+use crate::cli::foreground::{Foreground, Hold};
+use crate::cli::outcome::{Goal, concerned, reached, standing, troubles};
+use crate::cli::patience::{Verdict, until};
+use crate::cli::project::{choose, look, no_such_service};
+use crate::cli::render::list;
+use crate::cli::seam::api::{Done, UpRequest, Watch};
+use crate::cli::seam::control::{Client, Launched, Start, launch, state_folder};
+use crate::cli::seam::manifest::Loaded;
+use crate::cli::stopping::say_notes;
+use crate::cli::values::duration;
+use crate::cli::verbs::config::{load, trust};
+use crate::manifest::Name;
+use crate::supervisor::By;
+use crate::sys::{clock, users};
+
+/// Start what is missing, apply what changed, leave the rest alone, and follow the logs
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ctrl-C stops what this `up` started; again: kills it. A second `up` only attaches.\nA lost terminal stops nothing.\n\nExit code: 1 if any failed; with -d or --wait 7 if AWS refuses a role, 124 on time-out.\n\nExamples:\n  devsup up --sandbox\n  devsup up -d --wait --wait-timeout 1m\n  devsup up a b --exit-code-from a\n"
+)]
+pub(crate) struct Up {
+    /// All with autostart, if none is named
+    #[arg(value_name = "SVC")]
+    services: Vec<String>,
+    /// Return when each has started, or has a lasting reason not to
+    #[arg(short, long)]
+    detach: bool,
+    /// Return when each is ready; a one-shot that ended with 0 counts
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after this long (the services go on)
+    #[arg(long, value_name = "D", value_parser = duration, requires = "wait")]
+    wait_timeout: Option<Duration>,
+    /// Without what they depend on
+    #[arg(long)]
+    no_deps: bool,
+    /// With the embedded stand-in for AWS instead of AWS
+    #[arg(long, env = "DEVSUP_SANDBOX", hide_env = true)]
+    sandbox: bool,
+    /// Say what would be started, and start nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Stop everything when this one ends, and end with its exit code
+    #[arg(long, value_name = "SVC", conflicts_with_all = ["detach", "wait"])]
+    exit_code_from: Option<String>,
+    /// Read a manifest that other people may write to
+    #[arg(long)]
+    insecure_manifest: bool,
+}
+
+impl Up {
+    pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
+        let loaded = load(context, trust(self.insecure_manifest))?;
+        self.check(&loaded)?;
+        if self.dry_run {
+            return self.rehearse(context, &loaded);
+        }
+        let began_ns = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
+        let launched = launch(&self.start(context, &loaded))?;
+        for warning in &launched.warnings {
+            context.terminal.say(format_args!("{} {warning}", context.terminal.err.yellow("warning:")));
+        }
+        let client = Client::connect(&launched.socket).await?;
+        if !launched.fresh {
+            self.join(context, &client).await?;
+        }
+        if self.detach || self.wait {
+            return self.detached(context, &client).await;
+        }
+        self.foreground(context, client, &launched, began_ns).await
+    }
+
+    fn check(&self, loaded: &Loaded) -> Result<(), Failure> {
+        let all: Vec<&str> = loaded.manifest.services.keys().map(Name::as_str).collect();
+        let unknown = self.services.iter().chain(&self.exit_code_from).find(|name| !all.contains(&name.as_str()));
+        unknown.map_or(Ok(()), |name| Err(no_such_service(name, &all)))
+    }
+
+    fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
+        for (name, service) in &loaded.manifest.services {
+            let chosen = if self.services.is_empty() {
+                service.autostart
+            } else {
+                self.services.iter().any(|wanted| wanted == name.as_str())
+            };
+            let needed =
+                !self.no_deps && loaded.manifest.services.values().any(|other| other.depends_on.contains_key(name));
+            let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
+            if chosen || needed {
+                let command = shell_words::join(service.command.argv());
+                context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
+            }
+        }
+        Ok(Code::OK)
+    }
+
+    fn start(&self, context: &Context, loaded: &Loaded) -> Start {
+        Start {
+            manifest: loaded.manifest.files.first().cloned().unwrap_or_default(),
+            environment: context.handed(),
+            sandbox: self.sandbox,
+            profile: context.globals.profile.clone(),
+            region: context.globals.region.clone(),
+            insecure: self.insecure_manifest,
+            services: self.services.clone(),
+            no_deps: self.no_deps,
+            by: By { uid: users::own_uid(), user: users::name(users::own_uid()) },
+        }
+    }
+
+    /// The project was up already: the daemon reads the manifest again, applies what changed, starts what is missing.
+    async fn join(&self, context: &Context, client: &Client) -> Result<(), Failure> {
+        let request = UpRequest {
+            request: request_id(),
+            services: self.services.clone(),
+            no_deps: self.no_deps,
+            sandbox: self.sandbox,
+            environment: Some(context.handed()),
+        };
+        let done: Done = client.post("/v1/up", &request).await?;
+        say_notes(context, &done);
+        Ok(())
+    }
+
+    async fn detached(&self, context: &Context, client: &Client) -> Result<Code, Failure> {
+        let goal = if self.wait { Goal::Ready } else { Goal::Started };
+        let names = until(context, client, self.wait_timeout, |watch| self.judge(watch, goal)).await?;
+        let word = if self.wait { "ready" } else { "started" };
+        context.terminal.say(format_args!("{word}  {}", names.join(" ")));
+        Ok(Code::OK)
+    }
+
+    fn judge(&self, watch: &Watch, goal: Goal) -> Result<Verdict<Vec<String>>, Failure> {
+        let names = concerned(&self.services, self.no_deps, &watch.services);
+        let chosen = if names.is_empty() { Vec::new() } else { choose(&names, &watch.services)? };
+        let laggards: Vec<String> = chosen
+            .iter()
+            .filter(|service| !reached(&standing(service, &watch.services), goal))
+            .map(|service| service.name.clone())
+            .collect();
+        if !laggards.is_empty() {
+            return Ok(Verdict::Waiting(laggards));
+        }
+        troubles(&chosen, &watch.services).map_or(Ok(Verdict::Over(names)), Err)
+    }
+
+    async fn foreground(
+        self,
+        context: &Context,
+        client: Client,
+        launched: &Launched,
+        began_ns: i64,
+    ) -> Result<Code, Failure> {
+        let watch = look(context, &client).await?;
+        let names = concerned(&self.services, self.no_deps, &watch.services);
+        let hold = if launched.fresh { Hold::Launched } else { Hold::Attached };
+        if hold == Hold::Attached {
+            context.terminal.say(format_args!(
+                "{} is up already; attached to {}. Ctrl-C leaves, and stops nothing",
+                watch.project.name,
+                list(&names)
+            ));
+        }
+        let logs = state_folder(&launched.id).join("logs");
+        let mut foreground = Foreground::begin(context, client, hold, names, self.exit_code_from).await?;
+        foreground.follow(logs, began_ns)?;
+        foreground.run().await
+    }
+}

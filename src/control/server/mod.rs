@@ -1,0 +1,71 @@
+//! The daemon's side of the control socket: accepts, finds out who calls, and routes. A connection that says nothing costs
+//! one small task and no wake-up; garbage ends its own connection only.
+
+mod routes;
+mod stream;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::call::Call;
+use super::peer::{Caller, Keepers};
+
+/// More than this many connections at once wait in the backlog.
+const CONNECTIONS: usize = 1024;
+
+/// Binds the socket, 0600. A stale one is removed: the caller holds the project's lock, so nobody listens there.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves for ever; the daemon drops it when the last tree is gone.
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (calls, keepers) = (calls.clone(), keepers.clone());
+                drop(tokio::spawn(async move {
+                    converse(stream, calls, &keepers).await;
+                    drop(place);
+                }));
+            }
+            // Out of descriptors, most likely: they come back when somebody else closes one.
+            Err(error) => {
+                tracing::warn!(%error, "control socket: accept failed");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, keepers: &Keepers) {
+    let caller = match Caller::of(stream.as_fd(), keepers) {
+        Ok(caller) => caller,
+        Err(error) => return tracing::warn!(%error, "control socket: peer unknown"),
+    };
+    let router = routes::router(caller, calls);
+    let served = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "control socket: connection ended");
+    }
+}

@@ -1,0 +1,86 @@
+//! What makes a process a daemon: our own binary started again, a session of its own, nothing inherited, nothing dumpable.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_child_subreaper, set_dumpable_behavior, setrlimit, setsid};
+
+/// Starts this binary again, also after the file on disk was replaced.
+#[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]
+pub fn start_self(word: &str, stdin: OwnedFd) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg(word)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// Starts this binary again with pipes to its stdin and from its stdout; what it complains of goes to `stderr`.
+#[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]
+pub fn start_self_piped(args: &[&str], stderr: File) -> io::Result<Child> {
+    Command::new("/proc/self/exe").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn()
+}
+
+/// A stream socket pair, both ends close-on-exec.
+pub fn socket_pair() -> io::Result<(UnixStream, UnixStream)> {
+    UnixStream::pair()
+}
+
+/// Takes descriptor 0 for ourselves, as a socket, and puts `/dev/null` on 0, 1 and 2.
+pub fn take_stdin() -> io::Result<UnixStream> {
+    let stdin = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(UnixStream::from(stdin))
+}
+
+/// No terminal, no group, no descriptor, no core file and no reader of our memory; orphans of our descendants come to us.
+pub fn detach() -> io::Result<()> {
+    // A process group's leader cannot; then its session is its own already or nothing can be done about it.
+    if let Err(errno) = setsid() {
+        debug_assert_eq!(errno, rustix::io::Errno::PERM);
+    }
+    close_fds::set_fds_cloexec(3, &[]);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+pub fn enter(folder: &Path) -> io::Result<()> {
+    Ok(rustix::process::chdir(folder)?)
+}
+
+/// What `ps -o comm` shows; the kernel cuts it to 15 bytes.
+pub fn set_comm(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // A name is decoration: its failure changes nothing.
+        drop(rustix::thread::set_name(&name));
+    }
+}
+
+/// Every INT, TERM and HUP from now on is one byte to read from here.
+pub fn end_signals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+/// Eight bytes from the kernel's generator.
+pub fn seed() -> u64 {
+    let mut bytes = [0_u8; 8];
+    let taken = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    if taken.is_err() { u64::from(std::process::id()) } else { u64::from_ne_bytes(bytes) }
+}
