@@ -1,5 +1,13 @@
 //! The only place with syscalls, through nix and rustix. Imports nothing of ours.
 
 pub mod clock;
+pub mod descriptors;
 pub mod files;
 pub mod inotify;
+pub mod memfd;
+pub mod packet;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod tree;
