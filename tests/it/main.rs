@@ -1,4 +1,5 @@
 mod aws;
+mod keeper;
 mod logs;
 mod manifest;
 mod sandbox;
