@@ -18,7 +18,7 @@
 //! | `fork setsid [ WORDS ]` | the same, in a session of its own |
 //! | `daemon [ WORDS ]` | twice forked, session of its own: nobody's child |
 //! | `bomb N` | each process starts two, until about N live; all sleep |
-//! | `hop N` | N times: a child goes on in its own session, and the parent ends |
+//! | `hop N` | N times: a child that ignores TERM goes on in its own session, and the parent ends |
 //! | `close-stdout`, `close-stderr` | |
 //! | `env`, `fds`, `cwd`, `ids` | prints variables' names, open descriptors, folder, `pid ppid pgid sid` |
 //! | `signals` | prints the ignored, blocked and caught signals |
@@ -186,7 +186,8 @@ impl Child {
             },
             _ => {
                 if let n @ 1.. = self.number() {
-                    again(&["hop".into(), (n - 1).to_string(), "sleep".into(), "600".into()], Session::Own);
+                    let words = ["ignore".into(), "TERM".into(), "hop".into(), (n - 1).to_string()];
+                    again(&words, Session::Own);
                     process::exit(0);
                 }
             }
@@ -209,7 +210,10 @@ impl Child {
             "stop" => raise(Signal::SIGSTOP).expect("stopped"),
             _ => {
                 let signal = self.signal();
-                raise(signal).expect("raised");
+                // The first may only take a handler of the language's own away.
+                loop {
+                    raise(signal).expect("raised");
+                }
             }
         }
     }
