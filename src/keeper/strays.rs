@@ -1,5 +1,7 @@
 //! What is left when a keeper was killed, and what is left of a devsup that was killed with all its keepers.
 
+use std::os::fd::AsFd;
+
 use crate::manifest::Name;
 use crate::supervisor::RunId;
 use crate::sys::process::{self, Waited};
@@ -15,27 +17,25 @@ pub struct Stray {
 /// After a keeper was killed its orphans are the daemon's children (it is a subreaper): all that are no keeper and not of
 /// the daemon's own session (those are the SDK's helpers) are killed and waited for, by pid.
 ///
-/// Answers who was found. Call it again, after the next SIGCHLD or a little later, until it answers nobody: the children
-/// of those killed come to us only then, and one in state D takes its time.
+/// Answers who was found alive and was killed now. Call it again at the next SIGCHLD, until it answers nobody: those
+/// killed have then ended and were waited for, and their children, which come to us only then, too. Who does not die at
+/// once (state D) is answered each time.
 pub fn sweep_strays(keepers: &[u32]) -> Vec<Stray> {
     const ROUNDS: usize = 64;
     let session = tree::look(process::own_pid()).map(|own| own.session);
     let mut found: Vec<Stray> = Vec::new();
     for _ in 0..ROUNDS {
-        let strays = strays(keepers, session);
-        let new = strays.iter().filter(|stray| !found.iter().any(|old| old.pid == stray.pid));
-        let new: Vec<Stray> = new.cloned().collect();
+        let strays = living_strays(keepers, session);
+        // Stopped first, all of them, so that none forks while the others are killed.
         for signal in [signal::STOP, signal::KILL] {
             for stray in &strays {
-                // Stopped first, all of them, so that none forks while the others are killed.
                 for pid in tree::descendants(stray.pid, None).into_iter().chain([stray.pid]) {
                     drop(signal::send(pid, signal));
                 }
             }
         }
-        for stray in &strays {
-            while let Waited::Ended(..) = process::wait(Some(stray.pid)) {}
-        }
+        let new = strays.into_iter().filter(|stray| !found.contains(stray));
+        let new: Vec<Stray> = new.collect();
         if new.is_empty() {
             break;
         }
@@ -44,12 +44,14 @@ pub fn sweep_strays(keepers: &[u32]) -> Vec<Stray> {
     found
 }
 
-fn strays(keepers: &[u32], session: Option<u32>) -> Vec<Stray> {
+/// Waits for those that have ended.
+fn living_strays(keepers: &[u32], session: Option<u32>) -> Vec<Stray> {
     tree::children(process::own_pid())
         .into_iter()
         .filter(|pid| !keepers.contains(pid))
         .filter_map(tree::look)
         .filter(|process| Some(process.session) != session)
+        .filter(|process| process::wait(Some(process.pid)) == Waited::Alive)
         .map(|process| Stray { pid: process.pid, comm: process.comm })
         .collect()
 }
@@ -118,7 +120,6 @@ pub fn end_marked(marked: &[Marked], project: &str, force: Force) -> Vec<Marked>
         if mark.and_then(|mark| run_of(&mark, project)).as_ref() != Some(&old.run) {
             continue;
         }
-        use std::os::fd::AsFd;
         for signal in signals {
             drop(process::signal_pidfd(pidfd.as_fd(), *signal));
         }

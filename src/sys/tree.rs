@@ -99,9 +99,14 @@ pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
 
 /// Who holds this process by ptrace.
 pub fn tracer(pid: u32) -> Option<u32> {
+    let tracer = status_number(pid, "TracerPid:").filter(|tracer| *tracer != 0)?;
+    // What is said there is the thread that traces; people know processes.
+    Some(status_number(tracer, "Tgid:").unwrap_or(tracer))
+}
+
+fn status_number(pid: u32, field: &str) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
-    (tracer != 0).then_some(tracer)
+    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
 }
 
 /// One variable of a process's initial environment.

@@ -2,6 +2,7 @@
 
 mod ends;
 mod kept;
+mod leftovers;
 mod starts;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use devsup::keeper::protocol::{Order, Report};
 use devsup::supervisor::{Exit, StopWhy};
 
-use kept::{Kept, Setup};
+use kept::Setup;
 
 const LONG: Duration = Duration::from_secs(60);
 
