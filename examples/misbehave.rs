@@ -32,7 +32,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "a program of its own, that starts processes and ends abruptly")]
-#![expect(clippy::exit, reason = "ending abruptly is what is tested")]
+#![expect(clippy::zombie_processes, reason = "orphans and zombies are what it makes")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -180,9 +180,9 @@ impl Child {
                     for _ in 0..2 {
                         again(&["bomb".into(), (n / 2).to_string()], Session::Same);
                     }
-                    self.sleep(Duration::from_secs(600));
+                    self.sleep(Duration::from_mins(10));
                 }
-                _ => self.sleep(Duration::from_secs(600)),
+                _ => self.sleep(Duration::from_mins(10)),
             },
             _ => {
                 if let n @ 1.. = self.number() {
@@ -263,7 +263,7 @@ fn nix_close(fd: i32) {
 
 fn show(word: &str) -> String {
     match word {
-        "env" => env::vars_os().map(|(name, _)| format!("{}\n", name.display())).collect(),
+        "env" => lines(env::vars_os().map(|(name, _)| name.display().to_string())),
         "cwd" => format!("{}\n", env::current_dir().expect("a folder").display()),
         "fds" => {
             let list = fs::read_dir("/proc/self/fd").expect("/proc");
@@ -277,7 +277,7 @@ fn show(word: &str) -> String {
                 .filter(|(_, to)| !to.starts_with(&format!("/proc/{}/fd", process::id())))
                 .collect();
             fds.sort_unstable();
-            fds.iter().map(|(fd, to)| format!("fd {fd} {to}\n")).collect()
+            lines(fds.iter().map(|(fd, to)| format!("fd {fd} {to}")))
         }
         "ids" => {
             let (pid, parent) = (process::id(), std::os::unix::process::parent_id());
@@ -285,7 +285,11 @@ fn show(word: &str) -> String {
         }
         _ => {
             let status = fs::read_to_string("/proc/self/status").expect("/proc");
-            status.lines().filter(|line| line.starts_with("Sig")).map(|line| format!("{line}\n")).collect()
+            lines(status.lines().filter(|line| line.starts_with("Sig")).map(str::to_owned))
         }
     }
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| line + "\n").collect()
 }

@@ -17,7 +17,7 @@ use crate::sys::{descriptors, memfd, process, signal};
 
 /// `devsup __keep`: fd 0 is the socket to the daemon.
 pub fn keep() -> ExitCode {
-    match first_acts().and_then(|keeper| keeper.begin()) {
+    match first_acts().and_then(Newborn::begin) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody is left to tell: the daemon sees the socket close, and this code.
         Err(_) => ExitCode::FAILURE,

@@ -134,10 +134,10 @@ impl Output {
         if self.last_read + SILENCE <= now {
             self.buffer = None;
         }
-        if let Log::Writing(capture) = &mut self.log {
-            if capture.due().is_some_and(|due| due.is_zero()) {
-                capture.tick();
-            }
+        if let Log::Writing(capture) = &mut self.log
+            && capture.due().is_some_and(|due| due.is_zero())
+        {
+            capture.tick();
         }
     }
 

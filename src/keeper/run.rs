@@ -8,7 +8,7 @@
 //! The run is over when the main process has ended and no descendant is left. A main process that ends by itself is
 //! reported at once; what it leaves behind is ended with the same grace as by a stop.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::link::exit;
@@ -196,7 +196,6 @@ impl Run {
     }
 
     fn run_command(&mut self, deadline: Duration) {
-        use std::os::fd::AsFd;
         match StopCommand::start(self.spec.as_fd(), &mut self.output) {
             Ok(command) => {
                 self.command = Some(command);
@@ -274,11 +273,9 @@ impl Run {
             }
             return;
         }
-        if let Leader::Starting(starter) = &self.leader {
-            if starter.pid == pid {
-                // It ended before we heard that it became the service, or that it could not.
-                self.listen();
-            }
+        if matches!(&self.leader, Leader::Starting(starter) if starter.pid == pid) {
+            // It ended before we heard that it became the service, or that it could not.
+            self.listen();
         }
         if matches!(self.leader, Leader::Running { pid: leader } if leader == pid) {
             self.leader_ended(end, now);

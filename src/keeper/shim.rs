@@ -52,7 +52,7 @@ enum Never {}
 
 fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
-    prepare(&task).map_err(|e| Failure::of("session", &e))?;
+    prepare(task).map_err(|e| Failure::of("session", &e))?;
     process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
     let argv = match task.what {
         What::Service => &spec.argv,
@@ -75,7 +75,7 @@ fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
     Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
 }
 
-fn prepare(task: &Task) -> io::Result<()> {
+fn prepare(task: Task) -> io::Result<()> {
     process::new_session()?;
     process::die_with_parent()?;
     if process::parent() != task.keeper {

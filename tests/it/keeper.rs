@@ -12,7 +12,7 @@ use devsup::supervisor::{Exit, StopWhy};
 
 use kept::Setup;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn stop(timeout: Duration) -> Order {
     Order::Stop { timeout, why: StopWhy::Asked }

@@ -27,7 +27,7 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn devsup() -> &'static Path {
+pub(crate) fn devsup() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_devsup"))
 }
 
@@ -60,7 +60,7 @@ impl Setup {
             ],
             project: mark,
             working_dir: folder.path().to_owned(),
-            stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_secs(60), command: None },
+            stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_mins(1), command: None },
             logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new() },
             daemon: std::process::id(),
         };

@@ -24,7 +24,7 @@ fn orphaned(setup: &Setup) -> (Kept, u32) {
     let marked = find_marked(&setup.spec.project);
     assert_eq!(marked.len(), 3);
     assert!(marked.iter().all(|one| one.keeper == Some(keeper) && one.run == setup.spec.run), "{marked:?}");
-    signal::send(keeper, signal::KILL).unwrap();
+    signal::send(keeper, signal::KILL).expect("the keeper is there");
     assert_eq!(kept.reaped(), Exit::Signal(9));
     (kept, keeper)
 }
@@ -71,10 +71,10 @@ fn the_daemon_sweeps_what_a_killed_keeper_left() {
 }
 
 fn sweep() {
-    process::adopt_orphans().unwrap();
-    let (stdin, _) = pipe::pipe().unwrap();
+    process::adopt_orphans().expect("this process may");
+    let (stdin, _) = pipe::pipe().expect("this process may");
     let stdio = Stdio3 { stdin, stdout: None, stderr: None };
-    let helper = process::start(misbehave().as_ref(), &["sleep", "60"], &[], stdio).unwrap();
+    let helper = process::start(misbehave().as_ref(), &["sleep", "60"], &[], stdio).expect("this process may");
     let other_setup = Setup::new();
     let mut other = other_setup.start(&["touch", "ready", "sleep", "60"]);
     other_setup.wait_for("ready");
@@ -96,7 +96,7 @@ fn sweep() {
     other.order(&stop(LONG));
     other.until_gone();
     assert_eq!(other.exit(), Some(Exit::Signal(15)));
-    signal::send(helper, signal::KILL).unwrap();
+    signal::send(helper, signal::KILL).expect("this process may");
     wait_until("the helper ends", || process::wait(Some(helper)) != Waited::Alive);
 }
 
@@ -142,8 +142,7 @@ fn an_idle_keeper_never_wakes_and_stays_small() {
     let keeper = kept.keeper();
     let switches = move || {
         let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
-        line
+        status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).map(str::to_owned)
     };
     // Silent once a look at it a while later shows the same: at most the two seconds of an unfinished line.
     let mut before = switches();
@@ -158,7 +157,6 @@ fn an_idle_keeper_never_wakes_and_stays_small() {
             let line = rollup.lines().find(|line| line.starts_with(field)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        println!("an idle keeper: {} kB PSS, {} kB private dirty", of("Pss:"), of("Private_Dirty:"));
         assert!(of("Private_Dirty:") < 3000, "{rollup}");
     }
 }

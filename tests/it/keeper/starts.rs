@@ -1,15 +1,18 @@
 //! How runs start: what the process is given, and why there is none.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use devsup::keeper::protocol::VERSION;
+use devsup::keeper::protocol::{Hello, Report, VERSION};
 use devsup::supervisor::Exit;
-use devsup::sys::tree;
+use devsup::sys::packet::{self, Received};
+use devsup::sys::process::{self, Stdio3, Waited};
+use devsup::sys::{memfd, tree};
 
 use super::LONG;
-use super::kept::{Setup, misbehave};
+use super::kept::{Setup, devsup, misbehave, wait_until};
 use super::stop;
 
 #[test]
@@ -92,10 +95,10 @@ fn the_lock_is_held_for_as_long_as_the_keeper_lives() {
 }
 
 fn failure(argv: &[&str], prepare: impl Fn(&Path)) -> String {
-    failure_in(Setup::new(), argv, prepare)
+    failure_in(&Setup::new(), argv, prepare)
 }
 
-fn failure_in(setup: Setup, argv: &[&str], prepare: impl Fn(&Path)) -> String {
+fn failure_in(setup: &Setup, argv: &[&str], prepare: impl Fn(&Path)) -> String {
     prepare(setup.folder.path());
     let mut kept = setup.start_argv(argv);
     let what = kept.start_failure();
@@ -106,8 +109,8 @@ fn failure_in(setup: Setup, argv: &[&str], prepare: impl Fn(&Path)) -> String {
 }
 
 fn file(path: &Path, text: &[u8], mode: u32) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(path, text).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own file");
 }
 
 #[test]
@@ -132,11 +135,11 @@ fn a_name_that_no_folder_of_path_has() {
         setup
     };
     assert_eq!(
-        failure_in(with_path(), &["no-such-program"], |_| {}),
+        failure_in(&with_path(), &["no-such-program"], |_| {}),
         "command `no-such-program`: not found in PATH (`/usr/bin:/bin`); install it, or write its path"
     );
     assert_eq!(
-        failure_in(with_path(), &["x-of-mine"], |folder| file(&folder.join("x-of-mine"), b"#!/bin/sh\n", 0o755)),
+        failure_in(&with_path(), &["x-of-mine"], |folder| file(&folder.join("x-of-mine"), b"#!/bin/sh\n", 0o755)),
         "command `x-of-mine`: not found in PATH (`/usr/bin:/bin`); there is one in `FOLDER`: write `./x-of-mine`"
     );
 }
@@ -193,11 +196,11 @@ fn a_working_dir_that_is_none() {
         setup
     };
     assert_eq!(
-        failure_in(with_folder("w"), &["true"], |_| {}),
+        failure_in(&with_folder("w"), &["true"], |_| {}),
         "working_dir `FOLDER/w`: no such folder; create it or mend `working_dir` in the manifest"
     );
     assert_eq!(
-        failure_in(with_folder("w"), &["true"], |folder| fs::write(folder.join("w"), "").unwrap()),
+        failure_in(&with_folder("w"), &["true"], |folder| fs::write(folder.join("w"), "").unwrap()),
         "working_dir `FOLDER/w`: not a folder; mend `working_dir` in the manifest"
     );
 }
@@ -207,7 +210,7 @@ fn an_environment_that_is_too_long() {
     let mut setup = Setup::new();
     setup.spec.env.push(("BIG".into(), "x".repeat(4 << 20).into()));
     assert_eq!(
-        failure_in(setup, &["/bin/true"], |_| {}),
+        failure_in(&setup, &["/bin/true"], |_| {}),
         "command `/bin/true`: its arguments and environment together are too long; shorten them"
     );
 }
@@ -225,12 +228,21 @@ fn a_path_is_looked_for_in_the_services_own_environment() {
 
 #[test]
 fn another_version_of_the_program_is_refused_with_a_mend() {
-    // The words themselves cannot differ here; that they carry the version is what matters.
-    let setup = Setup::new();
-    let mut kept = setup.start(&["exit", "0"]);
-    kept.until_gone();
-    let said = kept.said();
-    assert!(said.contains(&devsup::keeper::protocol::Report::Hello { version: VERSION }), "{said:?}");
+    let (socket, theirs) = packet::pair().unwrap();
+    let any = memfd::sealed("any", b"").unwrap();
+    let hello = serde_json::to_vec(&Hello { version: VERSION + 1 }).unwrap();
+    packet::send(&socket, &hello, &[any.as_fd(), any.as_fd(), any.as_fd()]).unwrap();
+    let stdio = Stdio3 { stdin: theirs, stdout: None, stderr: None };
+    let keeper = process::start(devsup(), &["__keep", "a#4"], &[], stdio).unwrap();
+    wait_until("the keeper ends", || process::wait(Some(keeper)) != Waited::Alive);
+    let mut said = Vec::new();
+    while let Received::Packet(bytes, _) = packet::receive(&socket).unwrap() {
+        said.push(serde_json::from_slice::<Report>(&bytes).unwrap());
+    }
+    let [Report::Hello { version: VERSION }, Report::StartFailed { what, .. }, Report::Gone] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    assert!(what.ends_with("its program was replaced; `devsup down`, then `devsup up`"), "{what}");
 }
 
 #[test]
