@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::output::Output;
 use super::protocol::{Hello, Order, Report, Spec, VERSION};
 use super::run::Run;
@@ -71,7 +73,11 @@ impl Newborn {
             ));
             return Ok(());
         }
-        let spec: Spec = serde_json::from_slice(&memfd::read(&self.spec_fd)?)?;
+        let mut spec: Spec = serde_json::from_slice(&Zeroizing::new(memfd::read(&self.spec_fd)?))?;
+        // Only the shim needs it, and reads it by itself.
+        for (_, value) in spec.env.drain(..) {
+            value.into_encoded_bytes().zeroize();
+        }
         if process::parent() != spec.daemon {
             // It died before the run began.
             return Ok(());

@@ -112,9 +112,9 @@ impl Link {
                 Ok(Received::Closed) | Err(_) => break State::Closed,
             }
         };
-        // A failure shows as `Closed`, here or at the next call.
-        if state == State::Open && self.flush().is_err() {
-            return Reports { reports, state: State::Open };
+        if state == State::Open {
+            // A failure shows as `Closed` at the next call.
+            drop(self.flush());
         }
         Reports { reports, state }
     }
