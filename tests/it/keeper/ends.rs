@@ -403,3 +403,27 @@ fn a_stop_command_is_not_waited_for_when_nobody_is_left() {
     kept.until_gone();
     assert_eq!(kept.exit(), Some(Exit::Code(0)));
 }
+
+#[test]
+fn the_last_words_are_in_the_log_before_the_run_is_gone() {
+    let setup = Setup::new();
+    let mut kept = setup.start(&[
+        "lines",
+        "50000",
+        "fork",
+        "[",
+        "wait-for",
+        "parent-left",
+        "mutter",
+        "unfinished",
+        "]",
+        "touch",
+        "parent-left",
+        "exit",
+        "0",
+    ]);
+    kept.until_gone();
+    let log = setup.read("logs/000004.log");
+    let last = log.lines().rev().find(|line| line.starts_with("line "));
+    assert_eq!((log.lines().filter(|line| line.starts_with("line ")).count(), last), (50_000, Some("line 49999")));
+}
