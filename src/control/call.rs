@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::api::{
-    Creds, DownRequest, Done, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, Service,
+    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, Service,
     ServicesRequest, UpRequest,
 };
 use super::peer::Caller;
@@ -29,9 +29,15 @@ pub enum Question {
     Events(Answer<EventsFrom>),
     Command(CommandRequest, Answer<Done>),
     Creds(Vec<String>, Answer<Vec<Creds>>),
-    Environment { service: String, reveal: bool, answer: Answer<Environment> },
+    Environment {
+        service: String,
+        reveal: bool,
+        answer: Answer<Environment>,
+    },
     /// A caller inside a run asked for what it may not have; worth a line in the journal.
-    Intruded { wanted: String },
+    Intruded {
+        wanted: String,
+    },
 }
 
 /// What changes something.

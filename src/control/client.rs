@@ -35,7 +35,9 @@ impl Client {
     /// One sentence when daemon and command line are of different versions.
     pub fn skew(&self) -> Option<String> {
         let theirs = self.skew.as_ref()?;
-        Some(format!("the daemon is devsup {theirs}, this command is {VERSION}: `devsup down` and `devsup up` to renew it"))
+        Some(format!(
+            "the daemon is devsup {theirs}, this command is {VERSION}: `devsup down` and `devsup up` to renew it"
+        ))
     }
 
     pub async fn project(&self) -> Result<Project, Failed> {

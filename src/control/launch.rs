@@ -51,7 +51,8 @@ pub struct Launched {
 
 /// Starts the daemon, or finds the one that is up. Returns when its control socket answers.
 pub fn launch(start: &Start) -> Result<Launched, Failed> {
-    let failed = |error: std::io::Error| Failed::new(FailedKind::Failed, "the daemon could not be started").cause(error);
+    let failed =
+        |error: std::io::Error| Failed::new(FailedKind::Failed, "the daemon could not be started").cause(error);
     let (mut here, there) = daemonize::socket_pair().map_err(failed)?;
     // The child is never waited for: it outlives us, and if it fails at once we end a moment later ourselves.
     drop(daemonize::start_self("__daemon", there.into()).map_err(failed)?);

@@ -79,9 +79,9 @@ impl Caller {
             (Standing::Inside(Some(own)), Right::Secrets(service)) => {
                 refuse(format!("a process of service `{own}` may not see the credentials of `{service}`"))
             }
-            (Standing::Inside(Some(own)), Right::Own) => {
-                refuse(format!("a process of service `{own}` may not command devsup; do it from a terminal of your own"))
-            }
+            (Standing::Inside(Some(own)), Right::Own) => refuse(format!(
+                "a process of service `{own}` may not command devsup; do it from a terminal of your own"
+            )),
             (Standing::Inside(None), _) => {
                 refuse("a process that a service left behind may not command devsup".to_owned())
             }

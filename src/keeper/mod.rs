@@ -1,16 +1,29 @@
 //! The small process that holds one run: starts it, keeps its tree, writes its log, ends it. Same binary, entered by
 //! `main` before anything else is set up (`__keep`, `__shim`). Single-threaded, no runtime, one `poll`.
+//!
+//! ```text
+//!  daemon ──Link──▶ keeper (keep, run, output) ──▶ shim ──exec──▶ the service
+//!         ◀─Report─   subreaper: every orphan of the tree becomes its child
+//! ```
+//!
+//! The daemon uses [`Link`] and the functions about what is left when a keeper was killed ([`sweep_strays`],
+//! [`find_marked`], [`end_marked`]). Must never happen: a keeper waits for its daemon; a service waits for the daemon; a
+//! keeper ends while a descendant of it lives; a keeper deletes anything; a secret in an argv or in a keeper's environ.
 
+mod failure;
+mod keep;
+mod link;
+mod outbox;
+mod output;
 pub mod protocol;
+mod run;
+mod shim;
+mod starter;
+mod stop_command;
+mod strays;
+mod tree;
 
-use std::process::ExitCode;
-
-/// `devsup __keep`: fd 0 is the socket to the daemon.
-pub fn keep() -> ExitCode {
-    ExitCode::FAILURE
-}
-
-/// `devsup __shim`: fd 0 is the socket to the keeper; becomes the service.
-pub fn shim() -> ExitCode {
-    ExitCode::FAILURE
-}
+pub use keep::keep;
+pub use link::{Link, Reports, State};
+pub use shim::shim;
+pub use strays::{Force, Marked, Stray, end_marked, find_marked, sweep_strays};

@@ -67,6 +67,20 @@ pub enum Order {
     Kill,
     /// A signal to the tree, or to the main process only.
     Signal { signal: i32, main: bool },
+    /// Answered by [`Report::Traced`], whether there is one or not.
+    LookForDebugger,
+}
+
+impl Order {
+    /// The word that [`Report::Took`] answers with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Stop { .. } => "stop",
+            Self::Kill => "kill",
+            Self::Signal { .. } => "signal",
+            Self::LookForDebugger => "look-for-debugger",
+        }
+    }
 }
 
 /// Keeper to daemon. States, not a queue: one slot a kind, the newest overwrites, sent when the socket takes it.
@@ -95,8 +109,13 @@ pub enum Report {
     Survived {
         who: Vec<String>,
     },
+    /// The answer to [`Order::LookForDebugger`]: `gdb (pid 812)`, if one is attached to any process of the tree.
     Traced {
         by: Option<String>,
+    },
+    /// The stop goes on without it. One sentence.
+    StopCommandFailed {
+        what: String,
     },
     /// Log bytes dropped so far because the disk did not take them, and why.
     Logs {

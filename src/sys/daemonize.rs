@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_child_subreaper, set_dumpable_behavior, setrlimit, setsid};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, set_child_subreaper, set_dumpable_behavior, setrlimit, setsid,
+};
 
 /// Starts this binary again, also after the file on disk was replaced.
 #[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]

@@ -1,5 +1,6 @@
 mod aws;
 mod cli;
+mod keeper;
 mod logs;
 mod manifest;
 mod sandbox;

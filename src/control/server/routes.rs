@@ -110,7 +110,10 @@ struct EventsQuery {
     since: Option<jiff::Timestamp>,
 }
 
-async fn events(State(desk): Shared, query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>) -> Result<Response, Failed> {
+async fn events(
+    State(desk): Shared,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failed> {
     desk.allow(Right::Look, "events").await?;
     let Query(query) = query.map_err(|error| usage(&error.body_text()))?;
     let wanted = Wanted { since: query.since, follow: query.follow };
@@ -168,7 +171,8 @@ where
         let body = axum::body::to_bytes(request.into_body(), BODY_MAX)
             .await
             .map_err(|_| usage(&format!("the request is larger than {BODY_MAX} bytes, or was cut off")))?;
-        let body: B = serde_json::from_slice(&body).map_err(|error| usage(&format!("the request is not understood: {error}")))?;
+        let body: B =
+            serde_json::from_slice(&body).map_err(|error| usage(&format!("the request is not understood: {error}")))?;
         Ok::<_, Failed>(Json(desk.ask(|answer| Question::Command(wrap(body), answer)).await?))
     })
 }
@@ -177,7 +181,8 @@ async fn nothing_here(State(desk): Shared, request: Request) -> Response {
     if let Err(refused) = desk.allow(Right::Look, request.uri().path()).await {
         return refused.into_response();
     }
-    (StatusCode::NOT_FOUND, Json(usage(&format!("`{}` is no path of this socket", request.uri().path())))).into_response()
+    (StatusCode::NOT_FOUND, Json(usage(&format!("`{}` is no path of this socket", request.uri().path()))))
+        .into_response()
 }
 
 async fn wrong_method(request: Request) -> Response {

@@ -1,0 +1,234 @@
+//! `devsup __keep`: the first acts, and the one loop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::output::Output;
+use super::protocol::{Hello, Order, Report, Spec, VERSION};
+use super::run::Run;
+use super::starter::{Starter, What};
+use crate::sys::clock::monotonic;
+use crate::sys::packet::{self, Received, Sent};
+use crate::sys::poll::{self, For};
+use crate::sys::{descriptors, memfd, process, signal};
+
+/// `devsup __keep`: fd 0 is the socket to the daemon.
+pub fn keep() -> ExitCode {
+    match first_acts().and_then(Newborn::begin) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody is left to tell: the daemon sees the socket close, and this code.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What the daemon sent before we were born.
+struct Newborn {
+    socket: OwnedFd,
+    spec_fd: OwnedFd,
+    log_folder: OwnedFd,
+    /// Held by being open, and let go by our end, whatever that is.
+    lock: OwnedFd,
+    hello: Hello,
+    children: UnixStream,
+}
+
+fn first_acts() -> io::Result<Newborn> {
+    process::hide()?;
+    process::no_core()?;
+    process::new_session()?;
+    process::adopt_orphans()?;
+    let socket = descriptors::take_stdin()?;
+    descriptors::null_stdio()?;
+    descriptors::close_all_on_exec();
+    process::change_dir("/".as_ref())?;
+    signal::catch_and_ignore(&[signal::INT, signal::HUP, signal::QUIT, signal::TERM, signal::TSTP])?;
+    let children = signal::children()?;
+    let Received::Packet(bytes, descriptors) = packet::receive(&socket)? else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    let [spec_fd, log_folder, lock] =
+        <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(Newborn { socket, spec_fd, log_folder, lock, hello: serde_json::from_slice(&bytes)?, children })
+}
+
+impl Newborn {
+    fn begin(self) -> io::Result<()> {
+        let refuse = |what: String| {
+            let mut outbox = super::outbox::Outbox::default();
+            outbox.put(Report::Hello { version: VERSION });
+            outbox.put(Report::StartFailed { stage: "start".into(), what });
+            outbox.put(Report::Gone);
+            outbox.send_all(&self.socket);
+        };
+        if self.hello.version != VERSION {
+            refuse(format!(
+                "devsup speaks version {} and its keeper version {VERSION}: its program was replaced; \
+                 `devsup down`, then `devsup up`",
+                self.hello.version
+            ));
+            return Ok(());
+        }
+        let mut spec: Spec = serde_json::from_slice(&Zeroizing::new(memfd::read(&self.spec_fd)?))?;
+        // Only the shim needs it, and reads it by itself.
+        for (_, value) in spec.env.drain(..) {
+            value.into_encoded_bytes().zeroize();
+        }
+        if process::parent() != spec.daemon {
+            // It died before the run began.
+            return Ok(());
+        }
+        process::rename(&format!("keep:{}", spec.run))?;
+        let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
+        let name = spec.run.to_string();
+        let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers) {
+            Ok(starter) => starter,
+            Err(e) => {
+                refuse(format!("no process can be started: {e}"));
+                return Ok(());
+            }
+        };
+        // A kernel without pidfds still closes the socket.
+        let daemon_life = process::pidfd(spec.daemon).ok();
+        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output);
+        let keeper = Keeper { socket: Some(self.socket), daemon_life, children: self.children, run };
+        keeper.keep(self.lock)
+    }
+}
+
+struct Keeper {
+    /// `None`: the daemon is gone.
+    socket: Option<OwnedFd>,
+    daemon_life: Option<OwnedFd>,
+    children: UnixStream,
+    run: Run,
+}
+
+/// Which of the things waited for has something to say.
+#[derive(Default)]
+struct Ready {
+    socket: bool,
+    daemon_life: bool,
+    children: bool,
+    shims: bool,
+    pipes: bool,
+}
+
+impl Keeper {
+    fn keep(mut self, lock: OwnedFd) -> io::Result<()> {
+        self.run.outbox.put(Report::Hello { version: VERSION });
+        while !self.run.is_over() {
+            self.tell();
+            let ready = self.wait()?;
+            let now = monotonic();
+            if ready.shims {
+                self.run.listen();
+            }
+            if ready.children {
+                drain(&self.children);
+                self.run.reap(now);
+                // Said before anything is read: an exit is not to wait for a big log.
+                self.tell();
+            }
+            if ready.socket {
+                self.hear(now);
+            }
+            if ready.daemon_life {
+                self.lose_daemon(now);
+            }
+            if ready.pipes {
+                self.run.output.read(now);
+            }
+            self.run.output.tick(now);
+            self.run.tick(now);
+            if let Some(report) = self.run.output.trouble() {
+                self.run.outbox.put(report);
+            }
+        }
+        self.finish();
+        drop(lock);
+        Ok(())
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let now = monotonic();
+        let due = [self.run.due(), self.run.output.due(now)].into_iter().flatten().min();
+        let mut interests: Vec<(BorrowedFd<'_>, For)> = vec![(self.children.as_fd(), For::Reading)];
+        if let Some(socket) = &self.socket {
+            let what = if self.run.outbox.is_empty() { For::Reading } else { For::ReadingAndWriting };
+            interests.push((socket.as_fd(), what));
+        }
+        if let Some(life) = &self.daemon_life {
+            interests.push((life.as_fd(), For::Reading));
+        }
+        let shims = interests.len();
+        interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
+        let pipes = interests.len();
+        interests.extend(self.run.output.waits_for(now).map(|fd| (fd, For::Reading)));
+        let says = poll::wait(&interests, due.map(|due| due.saturating_sub(now)))?;
+        let mut fixed = says.iter().copied().take(shims);
+        let mut next = |there: bool| there && fixed.next().unwrap_or(false);
+        Ok(Ready {
+            children: next(true),
+            socket: next(self.socket.is_some()),
+            daemon_life: next(self.daemon_life.is_some()),
+            shims: says.get(shims..pipes).is_some_and(|says| says.contains(&true)),
+            pipes: says.get(pipes..).is_some_and(|says| says.contains(&true)),
+        })
+    }
+
+    /// The daemon's orders.
+    fn hear(&mut self, now: Duration) {
+        while let Some(socket) = &self.socket {
+            match packet::receive(socket) {
+                Ok(Received::Packet(bytes, _)) => {
+                    // A word of another version is no order.
+                    if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
+                        self.run.obey(&order, now);
+                    }
+                }
+                Ok(Received::Empty) => return,
+                Ok(Received::Closed) | Err(_) => self.lose_daemon(now),
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        if self.run.outbox.send(socket) == Sent::Closed {
+            self.lose_daemon(monotonic());
+        }
+    }
+
+    /// However it died: the run is ended politely, then by force.
+    fn lose_daemon(&mut self, now: Duration) {
+        self.socket = None;
+        self.daemon_life = None;
+        self.run.lost_daemon(now);
+    }
+
+    /// Nobody is left: what is still in the pipes belongs to the log.
+    fn finish(self) {
+        let Run { mut output, mut outbox, .. } = self.run;
+        output.drain(monotonic());
+        if let Some(report) = output.trouble() {
+            outbox.put(report);
+        }
+        output.finish();
+        outbox.put(Report::Gone);
+        if let Some(socket) = &self.socket {
+            outbox.send_all(socket);
+        }
+    }
+}
+
+/// Many children may have ended for one byte, and one for many.
+fn drain(mut pipe: &UnixStream) {
+    use std::io::Read;
+    let mut bytes = [0; 64];
+    while pipe.read(&mut bytes).is_ok_and(|n| n > 0) {}
+}

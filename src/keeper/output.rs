@@ -1,0 +1,256 @@
+//! From the service's two pipes into its log.
+//!
+//! Reads are big, buffers are given back after a second of silence, and after a short read the pipes are left alone for a
+//! millisecond, so that a service that writes a line at a time does not wake us for each. Trouble with the log never
+//! reaches the service: what cannot be written is read, counted and thrown away.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::protocol::{LogSpec, Report};
+use crate::logs::{Capture, Mark, Stream};
+use crate::sys::pipe::{self, Read};
+use crate::sys::{process, tree};
+
+const CHUNK: usize = 256 << 10;
+const LINGER: Duration = Duration::from_millis(1);
+/// How long it does not linger after it was seen that the pipe fills up meanwhile.
+const HURRY: Duration = Duration::from_millis(200);
+const SILENCE: Duration = Duration::from_secs(1);
+/// Between two looks at the socket and at the children while a service writes as fast as it can.
+const READS_AT_ONCE: usize = 8;
+
+struct Source {
+    stream: Stream,
+    read: OwnedFd,
+    state: SourceState,
+    width: Width,
+    /// Bytes of a full pipe.
+    capacity: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SourceState {
+    Open,
+    /// Every writer has closed it.
+    Ended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Default,
+    /// It was raised, or may not be.
+    Settled,
+}
+
+enum Got {
+    Bytes(usize),
+    Nothing,
+}
+
+enum Log {
+    Writing(Box<Capture>),
+    /// Nothing can be written; so many bytes were thrown away.
+    Discarding {
+        bytes: u64,
+        why: String,
+    },
+}
+
+pub(super) struct Output {
+    sources: [Source; 2],
+    log: Log,
+    buffer: Option<Vec<u8>>,
+    last_read: Duration,
+    linger_until: Option<Duration>,
+    hurry_until: Duration,
+    reported: u64,
+}
+
+/// The ends a service gets as its stdout and stderr.
+pub(super) struct Writers {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+impl Output {
+    pub(super) fn open(folder: OwnedFd, run: u32, spec: LogSpec) -> io::Result<(Self, Writers)> {
+        let (out, stdout) = pipe::pipe()?;
+        let (err, stderr) = pipe::pipe()?;
+        let source = |stream, read| {
+            let capacity = pipe::capacity(&read);
+            Source { stream, read, state: SourceState::Open, width: Width::Default, capacity }
+        };
+        let log = match Capture::create(folder, run, spec.file_bytes, spec.redact) {
+            Ok(capture) => Log::Writing(Box::new(capture)),
+            Err(e) => Log::Discarding { bytes: 0, why: format!("the log cannot be created: {e}") },
+        };
+        let output = Self {
+            sources: [source(Stream::Stdout, out), source(Stream::Stderr, err)],
+            log,
+            buffer: None,
+            last_read: Duration::ZERO,
+            linger_until: None,
+            hurry_until: Duration::ZERO,
+            reported: 0,
+        };
+        Ok((output, Writers { stdout, stderr }))
+    }
+
+    /// More writers: for a program that runs beside the service and whose output belongs to its log.
+    pub(super) fn more_writers(&mut self) -> io::Result<Writers> {
+        let [out, err] = &mut self.sources;
+        let writers = Writers { stdout: pipe::another_writer(&out.read)?, stderr: pipe::another_writer(&err.read)? };
+        out.state = SourceState::Open;
+        err.state = SourceState::Open;
+        Ok(writers)
+    }
+
+    /// What to wait for; nothing while it lingers.
+    pub(super) fn waits_for(&self, now: Duration) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let lingers = self.linger_until.is_some_and(|until| now < until);
+        self.sources
+            .iter()
+            .filter(move |source| !lingers && source.state == SourceState::Open)
+            .map(|source| source.read.as_fd())
+    }
+
+    /// When [`Output::tick`] has something to do.
+    pub(super) fn due(&self, now: Duration) -> Option<Duration> {
+        let log = match &self.log {
+            Log::Writing(capture) => capture.due().map(|after| now + after),
+            Log::Discarding { .. } => None,
+        };
+        let buffer = self.buffer.is_some().then_some(self.last_read + SILENCE);
+        [log, buffer, self.linger_until].into_iter().flatten().min()
+    }
+
+    pub(super) fn tick(&mut self, now: Duration) {
+        if self.linger_until.is_some_and(|until| until <= now) {
+            self.linger_until = None;
+        }
+        if self.last_read + SILENCE <= now {
+            self.buffer = None;
+        }
+        if let Log::Writing(capture) = &mut self.log
+            && capture.due().is_some_and(|due| due.is_zero())
+        {
+            capture.tick();
+        }
+    }
+
+    /// Reads what there is, up to a bound.
+    pub(super) fn read(&mut self, now: Duration) {
+        for which in 0..self.sources.len() {
+            for _ in 0..READS_AT_ONCE {
+                let full = self.sources.get(which).map_or(0, |source| source.capacity);
+                match self.read_once(which, now) {
+                    Got::Bytes(n) if n >= full => self.hurry_until = now + HURRY,
+                    Got::Bytes(_) => {
+                        if self.hurry_until <= now {
+                            self.linger_until = Some(now + LINGER);
+                        }
+                        break;
+                    }
+                    Got::Nothing => break,
+                }
+            }
+        }
+    }
+
+    /// Reads what is in the pipes at this moment: at most as much as they hold, so that nobody who goes on writing keeps
+    /// us here.
+    pub(super) fn drain(&mut self, now: Duration) {
+        for which in 0..self.sources.len() {
+            let mut left = self.sources.get(which).map_or(0, |source| source.capacity.max(CHUNK));
+            while let Got::Bytes(n) = self.read_once(which, now) {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn read_once(&mut self, which: usize, now: Duration) -> Got {
+        let Some(source) = self.sources.get_mut(which).filter(|source| source.state == SourceState::Open) else {
+            return Got::Nothing;
+        };
+        let buffer = self.buffer.get_or_insert_with(|| vec![0; CHUNK]);
+        match pipe::read(&source.read, buffer) {
+            Read::Empty => Got::Nothing,
+            Read::End => {
+                source.state = SourceState::Ended;
+                if let Log::Writing(capture) = &mut self.log {
+                    capture.end(source.stream);
+                }
+                Got::Nothing
+            }
+            Read::Bytes(n) => {
+                self.last_read = now;
+                source.widen_when_full(n);
+                let bytes = buffer.get(..n).unwrap_or_default();
+                match &mut self.log {
+                    Log::Writing(capture) => capture.write(source.stream, bytes),
+                    Log::Discarding { bytes: lost, .. } => *lost += n as u64,
+                }
+                Got::Bytes(n)
+            }
+        }
+    }
+
+    pub(super) fn mark(&mut self, mark: &Mark) {
+        if let Log::Writing(capture) = &mut self.log {
+            capture.mark(mark);
+        }
+    }
+
+    /// Something to tell the daemon about lost bytes, once for each change.
+    pub(super) fn trouble(&mut self) -> Option<Report> {
+        let (dropped, what) = match &self.log {
+            Log::Writing(capture) => capture.dropped(),
+            Log::Discarding { bytes, why } => (*bytes, Some(why.clone())),
+        };
+        if dropped == self.reported {
+            return None;
+        }
+        self.reported = dropped;
+        Some(Report::Logs { dropped, what })
+    }
+
+    pub(super) fn finish(self) {
+        if let Log::Writing(mut capture) = self.log {
+            for source in self.sources.iter().filter(|source| source.state == SourceState::Open) {
+                capture.end(source.stream);
+            }
+            capture.mark(&Mark::Ended);
+            capture.finish();
+        }
+    }
+}
+
+impl Source {
+    /// At the first read that took a full pipe: the service waits for us.
+    fn widen_when_full(&mut self, n: usize) {
+        if self.width == Width::Default && n >= self.capacity {
+            self.width = Width::Settled;
+            if room_for_wide_pipes() && pipe::widen(&self.read, CHUNK) {
+                self.capacity = pipe::capacity(&self.read);
+            }
+        }
+    }
+}
+
+/// Past `pipe-user-pages-soft` every new pipe of the *user* shrinks to two pages, so all keepers of a daemon together
+/// stay under a quarter of it.
+fn room_for_wide_pipes() -> bool {
+    const PAGES_OF_A_RUN: usize = 2 * (CHUNK >> 12);
+    let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft")
+        .ok()
+        .and_then(|text| text.trim().parse::<usize>().ok())
+        .unwrap_or(16384);
+    // 0: no limit.
+    soft == 0 || tree::children(process::parent()).len() * PAGES_OF_A_RUN < soft / 4
+}

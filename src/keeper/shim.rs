@@ -1,0 +1,160 @@
+//! `devsup __shim`: the short life between keeper and service. Makes the process what was promised, then becomes it,
+//! keeping the pid.
+//!
+//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log. What goes wrong is said over the socket in one
+//! sentence; when exec closes it, the service is running.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::failure::{self, Failure};
+use super::protocol::Spec;
+use super::starter::{Task, What, Word};
+use crate::sys::packet::Received;
+use crate::sys::{descriptors, memfd, packet, process, signal};
+
+/// Services go before keepers when memory is short.
+const OOM_SCORE: i32 = 200;
+
+/// Where a bare name is looked for when the service has no PATH.
+pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// `devsup __shim`: fd 0 is the socket to the keeper; becomes the service.
+pub fn shim() -> ExitCode {
+    // While /proc/self is still ours to write to.
+    process::more_killable(OOM_SCORE);
+    let Ok(socket) = first_acts() else { return ExitCode::FAILURE };
+    let failure = match become_it(&socket) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    let word = Word::Failed { stage: failure.stage.to_owned(), what: failure.what };
+    if let Ok(bytes) = serde_json::to_vec(&word) {
+        // When the keeper is gone there is nobody left to tell.
+        drop(packet::send(&socket, &bytes, &[]));
+    }
+    ExitCode::FAILURE
+}
+
+fn first_acts() -> io::Result<OwnedFd> {
+    process::hide()?;
+    let socket = descriptors::take_stdin()?;
+    descriptors::null_stdin()?;
+    descriptors::close_all_on_exec();
+    Ok(socket)
+}
+
+enum Never {}
+
+fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
+    let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    prepare(task).map_err(|e| Failure::of("session", &e))?;
+    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    let argv = match task.what {
+        What::Service => &spec.argv,
+        What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),
+    };
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    let strings = Strings::of(argv, &spec.env)?;
+    let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let candidates = candidates(program, path.as_deref());
+    let executing = serde_json::to_vec(&Word::Executing).map_err(|e| Failure::of("start", &e.into()))?;
+    packet::send(socket, &executing, &[]).map_err(|e| Failure::of("start", &e))?;
+    Err(execute(program, &candidates, &strings, &spec.working_dir))
+}
+
+fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
+    let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    let spec = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
+}
+
+fn prepare(task: Task) -> io::Result<()> {
+    process::new_session()?;
+    process::die_with_parent()?;
+    if process::parent() != task.keeper {
+        // It died before we asked to die with it.
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    signal::all_to_default()
+}
+
+/// Arguments and environment as exec wants them.
+struct Strings {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Strings {
+    fn of(argv: &[String], env: &[(OsString, OsString)]) -> Result<Self, Failure> {
+        let argv = argv.iter().map(|arg| CString::new(arg.as_str())).collect::<Result<_, _>>();
+        let argv = argv.map_err(|_| failure::zero_byte("an argument of `command`"))?;
+        let entry = |(name, value): &(OsString, OsString)| {
+            let mut entry = name.clone().into_vec();
+            entry.push(b'=');
+            entry.extend_from_slice(value.as_bytes());
+            CString::new(entry).map_err(|_| failure::zero_byte(&format!("variable `{}`", name.to_string_lossy())))
+        };
+        Ok(Self { argv, env: env.iter().map(entry).collect::<Result<_, _>>()? })
+    }
+}
+
+/// The files to try, in order: the one that is meant, or one a folder of PATH. Relative ones are relative to the
+/// working folder, which we are in.
+fn candidates(program: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
+    if program.contains('/') {
+        return vec![PathBuf::from(program)];
+    }
+    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|folder| PathBuf::from(OsStr::from_bytes(if folder.is_empty() { b"." } else { folder })).join(program))
+        .collect()
+}
+
+/// Tries one after the other, as a shell does: a file that is not there is passed over, one that may not be executed is
+/// remembered.
+fn execute(program: &str, candidates: &[PathBuf], strings: &Strings, folder: &std::path::Path) -> Failure {
+    let mut denied = None;
+    for candidate in candidates {
+        let Ok(file) = CString::new(candidate.as_os_str().as_bytes()) else { continue };
+        let error = process::exec(&file, &strings.argv, &strings.env);
+        let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        // A file that is there but whose interpreter is not is also "not found".
+        if missing && !candidate.exists() && candidates.len() > 1 {
+            continue;
+        }
+        if error.kind() == io::ErrorKind::PermissionDenied && candidates.len() > 1 {
+            denied.get_or_insert_with(|| failure::command(program, candidate, folder, &error));
+            continue;
+        }
+        return failure::command(program, candidate, folder, &error);
+    }
+    denied.unwrap_or_else(|| failure::not_in_path(program, candidates, folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_is_a_path_and_a_name_is_looked_for() {
+        assert_eq!(candidates("./x", None), [PathBuf::from("./x")]);
+        let found = candidates("x", Some(OsStr::new("/a::b")));
+        assert_eq!(found, [PathBuf::from("/a/x"), PathBuf::from("./x"), PathBuf::from("b/x")]);
+        assert_eq!(candidates("x", None).len(), 3);
+    }
+
+    #[test]
+    fn a_zero_byte_is_named_without_its_value() {
+        let env = [(OsString::from("TOKEN"), OsString::from("s3cret\0"))];
+        let failure = Strings::of(&["x".into()], &env).err().unwrap();
+        assert!(failure.what.contains("`TOKEN`") && !failure.what.contains("s3cret"), "{}", failure.what);
+    }
+}
