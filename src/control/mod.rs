@@ -28,7 +28,7 @@ impl Failed {
     }
 
     #[must_use]
-    pub fn cause(mut self, cause: impl ToString) -> Self {
+    pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.causes.push(cause.to_string());
         self
     }

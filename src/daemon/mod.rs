@@ -1,8 +1,238 @@
-//! Does what the supervisor decides: one loop on one thread. See `daemon::run`.
+//! Does what the supervisor decides: one loop on one thread.
+//!
+//! Entered by `main` as `devsup __daemon`, started by [`crate::control::launch`]. The loop waits for keepers, answers of
+//! AWS, people at the control socket, signals and three clocks; makes an event of each, gives it to
+//! [`Supervisor::step`](crate::supervisor::Supervisor::step) and carries out the effects. Effects are started, never
+//! awaited: what comes of them is the next fact.
+//!
+//! ```text
+//! begin ─▶ lock, socket, leftovers ─▶ loop { fact ─▶ step ─▶ effects } ─▶ Finished
+//!                                      ▲                        │
+//!                                      └── runs, asks, sandbox ◀┘
+//! ```
+//!
+//! All keepers are spawned on the main thread, for the signal of a parent's death follows the thread. Must never happen: a
+//! wait in the loop, a tick, a service's byte passing through here, a secret in the journal.
 
+mod answers;
+mod asks;
+mod begin;
+mod clocks;
+mod commands;
+mod journal;
+mod leftovers;
+mod runs;
+mod sandbox_child;
+mod sentences;
+mod watched;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+pub use crate::control::{Answered, Start};
+
+use self::begin::{Begun, Starter, begin};
+use self::clocks::{Clocks, now};
+use self::journal::Journal;
+use self::world::{Brought, Fact, Inherited, World};
+use crate::control::api::{Failed, FailedKind};
+use crate::control::peer::Keepers;
+use crate::control::{Call, convert, server};
+use crate::manifest::Name;
+use crate::supervisor::{By, Command, Supervisor};
+use crate::sys::{daemonize, users};
+
+/// Requests that wait for the loop; more wait at their sockets.
+const CALLS: usize = 64;
+const SANDBOX_WITHIN: Duration = Duration::from_secs(10);
 
 /// `devsup __daemon`: fd 0 is a socket to the `up` that started us.
 pub fn run() -> ExitCode {
-    ExitCode::FAILURE
+    let Ok(stream) = daemonize::take_stdin() else { return ExitCode::FAILURE };
+    let starter = Starter::new(stream);
+    let fail = |starter: Starter, error: &io::Error| {
+        starter.answer(&Answered::Failed(Failed::new(FailedKind::Failed, "the daemon could not start").cause(error)));
+        ExitCode::FAILURE
+    };
+    if let Err(error) = daemonize::detach() {
+        return fail(starter, &error);
+    }
+    let begun = match begin(&starter) {
+        Ok(begun) => begun,
+        Err(answered) => {
+            starter.answer(&answered);
+            return if matches!(answered, Answered::Failed(_)) { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(starter, &error),
+    };
+    let local = tokio::task::LocalSet::new();
+    let lived = runtime.block_on(local.run_until(live(begun, starter)));
+    match lived {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!(%error, "devsup ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What comes from outside.
+struct Doors {
+    facts: mpsc::UnboundedReceiver<Fact>,
+    calls: mpsc::Receiver<Call>,
+    clocks: Clocks,
+    signals: tokio::net::UnixStream,
+}
+
+/// Until shutdown is complete. Answers whether everything was ended that was started.
+async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
+    let (tell, facts) = mpsc::unbounded_channel();
+    let (call, calls) = mpsc::channel(CALLS);
+    let keepers = Keepers::default();
+    let signals = tokio::net::UnixStream::from_std(daemonize::end_signals()?)?;
+    let mut doors = Doors { facts, calls, clocks: Clocks::new()?, signals };
+    let listener = server::bind(&begun.socket)?;
+    let socket = begun.socket.clone();
+    let (mut world, lock, wanted) = world(begun, tell, keepers.clone())?;
+    if world.brought.sandbox {
+        if let Err(failed) = sandbox_first(&mut world, &mut doors).await {
+            drop(std::fs::remove_file(&socket));
+            starter.answer(&Answered::Failed(failed));
+            return Ok(false);
+        }
+    } else {
+        world.make_base();
+    }
+    let serving = tokio::spawn(server::serve(listener, call, keepers));
+    world.end_leftovers().await;
+    world.loaded();
+    world.look_for_occupiers();
+    world.retain();
+    let owner = world.brought.owner.clone();
+    world.command("start".to_owned(), owner, wanted);
+    let id = world.brought.folder.id().to_owned();
+    let warnings = world.warnings.iter().cloned().collect();
+    starter.answer(&Answered::Started { socket: socket.clone(), id, warnings });
+    let ended = attend(&mut world, &mut doors).await;
+    serving.abort();
+    drop(std::fs::remove_file(&socket));
+    drop(lock);
+    ended.map(|()| world.clean())
+}
+
+/// The loop.
+async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
+    let mut asked_to_end = 0_u32;
+    while !world.finished {
+        doors.clocks.arm(world.next_wake())?;
+        let mut signal = [0_u8; 16];
+        tokio::select! {
+            biased;
+            read = doors.signals.read(&mut signal) => {
+                for _ in 0..read? {
+                    asked_to_end += 1;
+                    end(world, asked_to_end);
+                }
+            }
+            Some(fact) = doors.facts.recv() => world.fact(fact),
+            Some(call) = doors.calls.recv() => world.called(call),
+            ticked = doors.clocks.ticked() => {
+                ticked?;
+                world.woke();
+            }
+        }
+        // Whatever came meanwhile is one change for those who watch.
+        while let Ok(fact) = doors.facts.try_recv() {
+            world.fact(fact);
+        }
+        world.show();
+    }
+    Ok(())
+}
+
+/// The first signal shuts down in order, the second kills every tree.
+fn end(world: &mut World, times: u32) {
+    let uid = users::own_uid();
+    let by = By { uid, user: format!("{}, by a signal", users::name(uid)) };
+    let command = if times == 1 { Command::Shutdown { timeout: None } } else { Command::KillAll };
+    world.command(format!("signal-{times}"), by, command);
+}
+
+/// The sandbox must say where it is before anything starts.
+async fn sandbox_first(world: &mut World, doors: &mut Doors) -> Result<(), Failed> {
+    let failed = |why: String| Failed::new(FailedKind::Failed, "the sandbox did not start").cause(why);
+    world.start_sandbox().map_err(|error| failed(error.to_string()))?;
+    match tokio::time::timeout(SANDBOX_WITHIN, doors.facts.recv()).await {
+        Ok(Some(Fact::SandboxDown(why))) => Err(failed(why)),
+        Ok(Some(fact)) => {
+            world.fact(fact);
+            Ok(())
+        }
+        Ok(None) | Err(_) => Err(failed("it did not say where it is in time".to_owned())),
+    }
+}
+
+/// The daemon's things, the project's lock, and what was asked to be started.
+fn world(
+    begun: Begun,
+    facts: mpsc::UnboundedSender<Fact>,
+    keepers: Keepers,
+) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
+    let Begun { start, loaded, folder, lock, socket: _ } = begun;
+    let manifest = loaded.manifest;
+    let named: Vec<Name> = if start.services.is_empty() {
+        manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
+    } else {
+        start.services.iter().map(|name| Name::new(name)).collect()
+    };
+    let wanted = Command::Start { services: named, no_deps: start.no_deps };
+    let since = now().wall;
+    let from = format!("{}, {}", start.by.user, convert::clock_time(since));
+    let journal = Journal::open(folder.events())?;
+    let world = World {
+        brought: Brought {
+            manifest: start.manifest,
+            folder,
+            sandbox: start.sandbox,
+            insecure: start.insecure,
+            profile: start.profile,
+            region: start.region,
+            since,
+            owner: start.by,
+        },
+        warnings: loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect::<BTreeSet<_>>(),
+        region: manifest.aws.region.clone(),
+        manifest,
+        inherited: Inherited { env: Rc::new(start.environment.env), from },
+        supervisor: Supervisor::new(daemonize::seed()),
+        base: None,
+        sandbox: None,
+        sandbox_base: None,
+        base_identity: None,
+        asking: Rc::new(Semaphore::new(asks::ASKS_AT_ONCE)),
+        leases: BTreeMap::new(),
+        runs: BTreeMap::new(),
+        locks: BTreeMap::new(),
+        occupied: BTreeMap::new(),
+        survivors: BTreeMap::new(),
+        journal,
+        keepers,
+        facts,
+        watchers: watch::Sender::new(Bytes::new()),
+        answered: VecDeque::new(),
+        finished: false,
+    };
+    Ok((world, lock, wanted))
 }

@@ -66,7 +66,7 @@ pub fn enter(folder: &Path) -> io::Result<()> {
 pub fn set_comm(name: &str) {
     if let Ok(name) = CString::new(name) {
         // A name is decoration: its failure changes nothing.
-        drop(rustix::thread::set_name(&name));
+        rustix::thread::set_name(&name).ok();
     }
 }
 

@@ -1,0 +1,246 @@
+//! What people ask to see.
+
+use std::rc::Rc;
+
+use axum::body::Bytes;
+
+use super::clocks::now;
+use super::world::World;
+use crate::aws::{ChildEnvironment, Credentials};
+use crate::control::api::{
+    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable, Watch,
+};
+use crate::control::convert::{self, Beside};
+use crate::control::{Answer, Call, Question};
+use crate::manifest::{Name, Service};
+use crate::supervisor::{By, Refusal, View};
+
+const MASK: &str = "…";
+
+impl World {
+    /// An answer nobody waits for any more is dropped, here and below: the client has gone.
+    pub(super) fn called(&mut self, call: Call) {
+        let by = call.caller.by;
+        match call.question {
+            Question::Project(answer) => drop(answer.send(Ok(self.project()))),
+            Question::OwnState(answer) => drop(answer.send(Ok(self.own_state()))),
+            Question::Services(answer) => drop(answer.send(Ok(self.services()))),
+            Question::Service(name, answer) => {
+                let view = self.supervisor.view(now(), &name);
+                let found = view.map(|view| self.shown(&view));
+                let none = || super::commands::no_such(&name, self.manifest.services.keys());
+                drop(answer.send(found.ok_or_else(none)));
+            }
+            Question::Watch(answer) => {
+                self.watchers.send_replace(self.watch_line());
+                drop(answer.send(Ok(self.watchers.subscribe())));
+            }
+            Question::Events(answer) => drop(answer.send(Ok(self.journal.read()))),
+            Question::Command(request, answer) => {
+                let done = self.commanded(&by, request);
+                drop(answer.send(done));
+            }
+            Question::Creds(names, answer) => self.creds(names, answer),
+            Question::Environment { service, reveal, answer } => self.environment(by, &service, reveal, answer),
+            Question::Intruded { wanted } => {
+                let whose = match call.caller.standing {
+                    crate::control::peer::Standing::Inside(service) => service,
+                    _ => None,
+                };
+                let who = whose.as_ref().map_or("a process left behind", Name::as_str);
+                let sentence = format!("{who}: a process of it asked devsup for {wanted} and was refused");
+                self.journal.tell(now().wall, "refused", whose.as_ref(), Some(&by), sentence);
+            }
+        }
+    }
+
+    fn project(&self) -> Project {
+        Project {
+            name: self.manifest.name.clone(),
+            id: self.brought.folder.id().to_owned(),
+            files: self.manifest.files.iter().map(|file| file.display().to_string()).collect(),
+            pid: std::process::id(),
+            version: VERSION.to_owned(),
+            sandbox: self.brought.sandbox,
+            since: convert::rfc3339(self.brought.since),
+            owner: self.brought.owner.clone(),
+            shutting_down: self.supervisor.shutting_down(),
+            base: self.base_identity.clone(),
+            warnings: self.warnings.iter().cloned().collect(),
+        }
+    }
+
+    fn services(&self) -> Vec<Shown> {
+        self.supervisor.views(now()).iter().map(|view| self.shown(view)).collect()
+    }
+
+    fn shown(&self, view: &View) -> Shown {
+        convert::service(view, self.entry(view.name.as_str()), self.beside(view))
+    }
+
+    fn entry(&self, service: &str) -> Option<&Service> {
+        self.manifest.services.get(service).map(|entry| &**entry)
+    }
+
+    fn beside(&self, view: &View) -> Beside {
+        let lease = view.lease.as_ref().and_then(|lease| self.leases.get(&lease.id));
+        let runs = self.runs.iter().filter(|(run, _)| run.service == view.name);
+        let of_run = runs.clone().filter_map(|(_, held)| held.issued_key.clone()).next_back();
+        Beside {
+            access_key_id: lease.map(|lease| lease.credentials.access_key_id.clone()).or(of_run),
+            issued: lease.map(|lease| lease.issued),
+            log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
+        }
+    }
+
+    pub(super) fn watch_line(&self) -> Bytes {
+        let watch = Watch { project: self.project(), services: self.services() };
+        let mut line = serde_json::to_vec(&watch).unwrap_or_default();
+        line.push(b'\n');
+        line.into()
+    }
+
+    fn own_state(&self) -> OwnState {
+        let count = |folder| std::fs::read_dir(folder).map(Iterator::count).unwrap_or_default();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let rss = rss.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok());
+        OwnState {
+            pid: std::process::id(),
+            // Less the one that reading the folder takes.
+            fds: count("/proc/self/fd").saturating_sub(1),
+            threads: count("/proc/self/task"),
+            rss_kib: rss.unwrap_or_default(),
+            keepers: self.runs.iter().map(|(run, held)| KeeperState { run: run.to_string(), pid: held.pid }).collect(),
+        }
+    }
+
+    fn held_credentials(&self, service: &str) -> Option<Rc<Credentials>> {
+        let lease = self.supervisor.held_lease(service)?;
+        self.leases.get(&lease).map(|held| Rc::clone(&held.credentials))
+    }
+
+    /// Asks STS who each service really is, all at once.
+    fn creds(&mut self, names: Vec<String>, answer: Answer<Vec<Creds>>) {
+        let names =
+            if names.is_empty() { self.manifest.services.keys().map(ToString::to_string).collect() } else { names };
+        let mut asked = Vec::new();
+        for name in names {
+            let Some(view) = self.supervisor.view(now(), &name) else {
+                drop(answer.send(Err(super::commands::no_such(&name, self.manifest.services.keys()))));
+                return;
+            };
+            let entry = self.entry(&name);
+            let creds = Creds {
+                role: entry.and_then(|entry| entry.role.as_ref()).map(|role| role.arn.to_string()),
+                identity: None,
+                identity_error: None,
+                credentials: convert::credentials(&view, entry, self.beside(&view)),
+                text: view.credentials.clone(),
+                service: name.clone(),
+            };
+            asked.push((creds, self.held_credentials(&name)));
+        }
+        let base = self.base.clone();
+        drop(tokio::task::spawn_local(async move {
+            let mut all = Vec::new();
+            let mut asking = Vec::new();
+            for (creds, held) in asked {
+                let base = base.clone();
+                asking.push(tokio::task::spawn_local(async move { identified(creds, held, base).await }));
+            }
+            for one in asking {
+                all.extend(one.await);
+            }
+            drop(answer.send(Ok(all)));
+        }));
+    }
+
+    /// What a new run would get. Credentials that are not held are asked for, and kept by nobody.
+    fn environment(&mut self, by: By, name: &str, reveal: bool, answer: Answer<Environment>) {
+        let Some(service) = self.manifest.services.get(name).cloned() else {
+            drop(answer.send(Err(super::commands::no_such(name, self.manifest.services.keys()))));
+            return;
+        };
+        if reveal {
+            let sentence = format!("{name}: {} had its environment revealed", by.user);
+            self.journal.tell(now().wall, "revealed", Some(&service.name), Some(&by), sentence);
+        }
+        let held = self.held_credentials(name);
+        let (Some(role), None, Some(base)) = (service.role.clone(), &held, self.base.clone()) else {
+            drop(answer.send(self.described(&service, held.as_deref(), reveal)));
+            return;
+        };
+        if !reveal {
+            drop(answer.send(self.described(&service, None, reveal)));
+            return;
+        }
+        let (facts, who) = (self.facts.clone(), self.who());
+        drop(tokio::task::spawn_local(async move {
+            let asked = base.assume(&service, &role, &who).await;
+            drop(facts.send(super::world::Fact::Lent { service, asked: Box::new(asked), answer }));
+        }));
+    }
+
+    /// The credentials that `environment` asked for came, or did not.
+    pub(super) fn lent(
+        &self,
+        service: &Service,
+        asked: Result<crate::aws::Grant, Refusal>,
+        answer: Answer<Environment>,
+    ) {
+        let described = match asked {
+            Ok(grant) => self.described(service, Some(&grant.credentials), true),
+            Err(refusal) => Err(refused(&service.name, refusal)),
+        };
+        drop(answer.send(described));
+    }
+
+    fn described(&self, service: &Service, held: Option<&Credentials>, reveal: bool) -> Result<Environment, Failed> {
+        if reveal && service.needs_lease() && held.is_none() {
+            return Err(refused(&service.name, super::asks::no_sandbox()));
+        }
+        let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
+        let child = self
+            .child_environment(service, run, held)
+            .map_err(|error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name)))?;
+        Ok(environment(service, child, reveal, self.inherited.from.clone()))
+    }
+}
+
+fn environment(service: &Service, child: ChildEnvironment, reveal: bool, from: String) -> Environment {
+    let shown = child.variables.into_iter().map(|variable| Variable {
+        value: if variable.secret && !reveal { MASK.into() } else { variable.value },
+        name: variable.name,
+        source: variable.source,
+        secret: variable.secret,
+    });
+    Environment {
+        service: service.name.to_string(),
+        argv: service.command.argv(),
+        working_dir: service.working_dir.display().to_string(),
+        env: shown.collect(),
+        scrubbed: child.scrubbed,
+        from,
+    }
+}
+
+fn refused(service: &Name, refusal: Refusal) -> Failed {
+    let error = format!("service `{service}`: no credentials: {}", refusal.code);
+    let mut failed = Failed::new(FailedKind::CredentialsRefused, error).cause(refusal.message);
+    failed.hints.extend(refusal.hint);
+    failed
+}
+
+async fn identified(mut creds: Creds, held: Option<Rc<Credentials>>, base: Option<crate::aws::Base>) -> Creds {
+    match (held, base) {
+        (Some(held), Some(base)) => match base.identity_of(&held).await {
+            Ok(arn) => creds.identity = Some(arn),
+            Err(refusal) => creds.identity_error = Some(format!("{}: {}", refusal.code, refusal.message)),
+        },
+        (None, _) if creds.role.is_some() => creds.identity_error = Some("no credentials are held".to_owned()),
+        (None, _) => {}
+        (Some(_), None) => creds.identity_error = Some("the sandbox is not up".to_owned()),
+    }
+    creds
+}

@@ -1,0 +1,131 @@
+//! Asks AWS on the loop's own thread, a bounded number at once, and makes what a child gets of the answers.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::clocks::now;
+use super::world::{Fact, World};
+use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, SandboxBase, Who, child_environment};
+use crate::manifest::{Aws, Service, read_env_files};
+use crate::supervisor::{AskId, Event, Refusal};
+use crate::sys::users;
+
+/// STS answers a hundred roles in well under a second at this width, and is not flooded.
+pub(super) const ASKS_AT_ONCE: usize = 16;
+
+impl World {
+    pub(super) fn ask(&mut self, ask: AskId, service: Arc<Service>) {
+        let Some(base) = self.base.clone() else {
+            let refusal = no_sandbox();
+            let refused = Event::Refused { ask, service: service.name.clone(), refusal };
+            drop(self.facts.send(Fact::Event(refused)));
+            return;
+        };
+        let (facts, asking, who) = (self.facts.clone(), Rc::clone(&self.asking), self.who());
+        drop(tokio::task::spawn_local(async move {
+            let Some(role) = &service.role else { return };
+            let place = asking.acquire().await;
+            let answer = base.assume(&service, role, &who).await;
+            let name = service.name.clone();
+            let fact = match answer {
+                Ok(grant) => {
+                    let region = base.region().await;
+                    Fact::Granted { ask, service: name, grant: Box::new(grant), region }
+                }
+                Err(refusal) => Fact::Refused { ask, service: name, refusal },
+            };
+            drop(place);
+            drop(facts.send(fact));
+        }));
+    }
+
+    pub(super) fn who(&self) -> Who {
+        let user = users::name(users::own_uid());
+        Who { user, host: users::hostname(), project: self.manifest.name.clone() }
+    }
+
+    /// `[aws]`, with what the command line said over it.
+    pub(super) fn aws(&self) -> Aws {
+        let mut aws = self.manifest.aws.clone();
+        aws.profile = self.brought.profile.clone().or(aws.profile);
+        aws.region = self.brought.region.clone().or(aws.region);
+        aws
+    }
+
+    /// Makes the base identity anew: at the start, when the environment or `[aws]` changed, when the sandbox came back.
+    pub(super) fn make_base(&mut self) {
+        self.base = None;
+        self.base_identity = None;
+        if self.brought.sandbox && self.sandbox_base.is_none() {
+            return;
+        }
+        let spec = BaseSpec { aws: self.aws(), env: self.inherited.env.to_vec(), sandbox: self.sandbox_base.clone() };
+        let base = Base::new(spec);
+        self.warnings.retain(|warning| !warning.contains(OVERRIDDEN));
+        for found in base.overrides() {
+            self.warnings.insert(format!("{found} {OVERRIDDEN}"));
+        }
+        if self.wants_aws() {
+            let (asked, facts) = (base.clone(), self.facts.clone());
+            drop(tokio::task::spawn_local(async move {
+                drop(facts.send(Fact::Region(asked.region().await)));
+                if let Ok(identity) = asked.identity().await {
+                    drop(facts.send(Fact::BaseIs(format!("{} ({})", identity.arn, identity.source))));
+                }
+            }));
+        }
+        self.base = Some(base);
+    }
+
+    /// A manifest without roles never asks anybody who we are.
+    fn wants_aws(&self) -> bool {
+        self.manifest.services.values().any(|service| service.needs_lease() || service.inherit_aws)
+    }
+
+    pub(super) fn sandbox_up(&mut self, base: SandboxBase) {
+        self.sandbox_base = Some(base);
+        self.make_base();
+    }
+
+    pub(super) fn child_environment(
+        &self,
+        service: &Service,
+        run: u32,
+        credentials: Option<&Credentials>,
+    ) -> Result<ChildEnvironment, String> {
+        let env_files = read_env_files(service).map_err(|error| error.to_string())?;
+        let aws = self.aws();
+        let region = self.region.as_deref().or(aws.region.as_deref());
+        let devsup = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("devsup"));
+        Ok(child_environment(&ChildSpec {
+            service,
+            run,
+            mark: format!("{}/{}#{run}", self.brought.folder.id(), service.name),
+            inherited: &self.inherited.env,
+            env_files,
+            credentials,
+            region,
+            sandbox_url: self.sandbox_base.as_ref().map(|base| base.url.as_str()),
+            base_sandbox: self.sandbox_base.as_ref(),
+            base_profile: aws.profile.as_deref(),
+            devsup: &devsup,
+        }))
+    }
+}
+
+const OVERRIDDEN: &str = "is in force: devsup itself does not ask AWS there";
+
+pub(super) fn no_sandbox() -> Refusal {
+    Refusal {
+        lasting: false,
+        code: "SandboxDown".into(),
+        message: "the sandbox is not up; it is being started again".into(),
+        hint: Some("devsup logs --daemon shows what it said".into()),
+        side: None,
+        caller: None,
+        request_id: None,
+        retry_after: None,
+        at: now().wall,
+    }
+}

@@ -1,0 +1,140 @@
+//! From the first line on descriptor 0 to a daemon that answers: read the manifest, take the lock, bind the socket.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::clocks::now;
+use super::world::Inherited;
+use crate::control::api::{Failed, FailedKind, VERSION};
+use crate::control::paths::{Folder, LockInfo, root};
+use crate::control::{Answered, Start};
+use crate::manifest::{self, Colour, Loaded, Source, Trust};
+use crate::sys::lock::Lock;
+use crate::sys::{daemonize, peer, users};
+
+/// Environments are bounded by the kernel, and this by twice that.
+const START_MAX: u64 = 8 * 1024 * 1024;
+const LOG_MAX: u64 = 8 * 1024 * 1024;
+/// How long a lock may be held by somebody who does not answer: one who begins, or has all but ended.
+const LOCK_WITHIN: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// All that is there before the loop begins.
+pub(super) struct Begun {
+    pub(super) start: Start,
+    pub(super) loaded: Loaded,
+    pub(super) folder: Folder,
+    pub(super) lock: Lock,
+    pub(super) socket: PathBuf,
+}
+
+/// Who told us to start; hears one answer.
+pub(super) struct Starter(UnixStream);
+
+impl Starter {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self(stream)
+    }
+
+    fn read(&self) -> Result<Start, Failed> {
+        let unreadable = || Failed::new(FailedKind::Failed, "the daemon was not told what to start");
+        let mut line = String::new();
+        BufReader::new((&self.0).take(START_MAX)).read_line(&mut line).map_err(|error| unreadable().cause(error))?;
+        serde_json::from_str(&line).map_err(|error| unreadable().cause(format!("at column {}", error.column())))
+    }
+
+    /// Nobody may be there any more: then the project is up all the same.
+    pub(super) fn answer(mut self, answered: &Answered) {
+        if let Ok(mut line) = serde_json::to_vec(answered) {
+            line.push(b'\n');
+            drop(self.0.write_all(&line));
+        }
+    }
+}
+
+/// What the preparations come to when they do not come to a daemon.
+pub(super) fn begin(starter: &Starter) -> Result<Begun, Answered> {
+    let start = starter.read().map_err(Answered::Failed)?;
+    let env = |name: &str| Inherited::lookup(&start.environment.env, name);
+    let loaded = load(&start.manifest, &start.environment.env, start.insecure).map_err(Answered::Failed)?;
+    let failed = |error: &dyn std::fmt::Display| Answered::Failed(Failed::new(FailedKind::Failed, error.to_string()));
+    let root = root(&env).map_err(|error| failed(&error))?;
+    let folder = Folder::of(&root, &loaded.manifest.name, &start.manifest);
+    folder.prepare().map_err(|error| failed(&error))?;
+    let mut lock = take_lock(&folder)?;
+    let socket = folder.socket(&env).map_err(|error| failed(&error))?;
+    let info = LockInfo {
+        pid: std::process::id(),
+        start_time: peer::start_time(std::process::id()).unwrap_or_default(),
+        socket: socket.clone(),
+        version: VERSION.to_owned(),
+        name: loaded.manifest.name.clone(),
+        manifest: start.manifest.clone(),
+        sandbox: start.sandbox,
+    };
+    let written = serde_json::to_string(&info).map_err(std::io::Error::from).and_then(|text| lock.write(&text));
+    written.map_err(|error| failed(&format!("lock `{}`: {error}", folder.lock().display())))?;
+    open_log(&folder.daemon_log(), env("DEVSUP_LOG").as_deref()).map_err(|error| failed(&error))?;
+    daemonize::enter(&loaded.manifest.dir).map_err(|error| failed(&error))?;
+    daemonize::set_comm(&format!("devsup:{}", loaded.manifest.name));
+    Ok(Begun { start, loaded, folder, lock, socket })
+}
+
+/// Reads and checks the manifest in this environment.
+pub(super) fn load(file: &Path, env: &[(OsString, OsString)], insecure: bool) -> Result<Loaded, Failed> {
+    let source = Source {
+        file: Some(file.to_owned()),
+        cwd: file.parent().unwrap_or(Path::new("/")).to_owned(),
+        env: &|name| Inherited::lookup(env, name),
+        trust: if insecure { Trust::Insecure } else { Trust::Strict },
+        group_is_shared: &users::group_is_shared,
+    };
+    manifest::load(&source).map_err(|problems| Failed::new(FailedKind::Usage, problems.render(Colour::Plain)))
+}
+
+/// The flock decides between two; the loser waits until the winner answers, or has ended.
+fn take_lock(folder: &Folder) -> Result<Lock, Answered> {
+    let failed = |error: String| Answered::Failed(Failed::new(FailedKind::Failed, error));
+    let give_up = now().mono + LOCK_WITHIN;
+    loop {
+        match Lock::take(&folder.lock()) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(error) => return Err(failed(format!("lock `{}`: {error}", folder.lock().display()))),
+        }
+        if let Some(info) = folder.running() {
+            if UnixStream::connect(&info.socket).is_ok() {
+                return Err(Answered::AlreadyRunning { socket: info.socket, id: folder.id().to_owned() });
+            }
+        }
+        if now().mono >= give_up {
+            let holder = folder.last().map_or_else(String::new, |info| format!(" (pid {})", info.pid));
+            return Err(failed(format!("another devsup{holder} holds this project and does not answer")));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// devsup's own log, by the filter of `DEVSUP_LOG` (`info`, `devsup=debug,aws=warn`).
+fn open_log(path: &Path, filter: Option<&str>) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|found| found.len() > LOG_MAX) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let asked = filter.and_then(|filter| filter.parse::<Targets>().ok());
+    let targets = asked.unwrap_or_else(|| Targets::new().with_target("devsup", tracing::Level::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::sync::Mutex::new(file)).with_ansi(false);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
+    // Another subscriber is in force only in tests.
+    drop(tracing::subscriber::set_global_default(subscriber));
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Starts runs, hands orders to their keepers, and deals with keepers that do not answer or are gone.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::clocks::now;
+use super::leftovers::HolderInfo;
+use super::watched::watched;
+use super::world::{Fact, Held, World, lost};
+use crate::control::paths::private_folder;
+use crate::keeper::protocol::{LogSpec, Order, Spec, StopSpec, VERSION};
+use crate::keeper::{Link, State, sweep_strays};
+use crate::logs;
+use crate::manifest::{Name, Service};
+use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
+use crate::sys::peer::Pidfd;
+use crate::sys::{signal, tree};
+
+/// A keeper answers an order within this, or the daemon acts from outside.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const SWEEP_AGAIN: Duration = Duration::from_millis(20);
+/// After so many sweeps that still found somebody, who is left is named.
+const SWEEPS: u32 = 250;
+const LOG_FILE: u64 = 8 * 1024 * 1024;
+const LOGS_OF_A_SERVICE: u64 = 64 * 1024 * 1024;
+const LOGS_IN_ALL: u64 = 2 * 1024 * 1024 * 1024;
+
+impl World {
+    pub(super) fn spawn(
+        &mut self,
+        run: RunId,
+        service: &Service,
+        lease: Option<LeaseId>,
+        why: Vec<Reason>,
+    ) -> Vec<Event> {
+        if let Some(by) = self.lock_service(&run.service) {
+            let what = format!("waits for {by}");
+            let occupied = Event::Occupied { service: run.service.clone(), by: Some(by) };
+            return vec![occupied, Event::StartFailed { run, what }];
+        }
+        match self.try_spawn(&run, service, lease, why) {
+            Ok(()) => Vec::new(),
+            Err(what) => vec![Event::StartFailed { run, what }],
+        }
+    }
+
+    fn try_spawn(
+        &mut self,
+        run: &RunId,
+        service: &Service,
+        lease: Option<LeaseId>,
+        why: Vec<Reason>,
+    ) -> Result<(), String> {
+        let held = lease.map(|id| self.leases.get(&id).ok_or("its credentials are no longer held")).transpose()?;
+        let credentials = held.map(|held| Rc::clone(&held.credentials));
+        if service.needs_lease() && credentials.is_none() {
+            return Err("it has a role, but no credentials are held for it".to_owned());
+        }
+        let child = self.child_environment(service, run.number, credentials.as_deref())?;
+        let spec = Spec {
+            version: VERSION,
+            project: self.brought.folder.id().to_owned(),
+            run: run.clone(),
+            why,
+            argv: service.command.argv(),
+            logs: LogSpec { file_bytes: LOG_FILE, redact: child.redactions(&service.name) },
+            env: child.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
+            working_dir: service.working_dir.clone(),
+            stop: StopSpec {
+                signal: service.stop_signal,
+                mode: service.stop_mode,
+                timeout: service.stop_timeout,
+                command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
+            },
+            daemon: std::process::id(),
+        };
+        let folder = self.brought.folder.service_logs(service.name.as_str());
+        private_folder(&folder).map_err(|error| error.to_string())?;
+        let opened = File::open(&folder).map_err(|error| format!("log folder `{}`: {error}", folder.display()))?;
+        let lock = self.locks.get(&run.service).ok_or("its lock is not held")?;
+        let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
+        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd()).map_err(keeper)?;
+        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)
+    }
+
+    fn keep(&mut self, run: &RunId, link: Link, issued_key: Option<String>) -> io::Result<()> {
+        let pid = link.pid();
+        self.keepers.add(pid, run.service.clone());
+        let pidfd = watched(Pidfd::open(pid)?)?;
+        let link = Rc::new(RefCell::new(link));
+        let socket = watched(Socket(Rc::clone(&link)))?;
+        drop(tokio::task::spawn_local(listen(run.clone(), socket, pidfd, self.facts.clone())));
+        let held = Held { link, pid, gone: false, unanswered: None, log_dropped: 0, issued_key };
+        self.runs.insert(run.clone(), held);
+        self.write_lock(&run.service);
+        Ok(())
+    }
+
+    /// Says in the service's lock who holds it: the keepers of its live runs.
+    fn write_lock(&mut self, service: &Name) {
+        let holders: Vec<HolderInfo> = self
+            .runs
+            .iter()
+            .filter(|(run, _)| run.service == *service)
+            .map(|(run, held)| HolderInfo::of(held.pid, run.number))
+            .collect();
+        let Some(lock) = self.locks.get_mut(service) else { return };
+        let written = serde_json::to_string(&holders).map_err(io::Error::from).and_then(|text| lock.write(&text));
+        if let Err(error) = written {
+            tracing::warn!(%error, %service, "the service's lock could not be written");
+        }
+    }
+
+    pub(super) fn order_stop(&mut self, run: &RunId, timeout: Duration, why: StopWhy) {
+        self.order(run, &Order::Stop { timeout, why });
+    }
+
+    pub(super) fn order_kill(&mut self, run: &RunId) {
+        self.order(run, &Order::Kill);
+    }
+
+    fn order(&mut self, run: &RunId, order: &Order) {
+        let Some(held) = self.runs.get_mut(run) else { return };
+        held.unanswered.get_or_insert((now().mono + ANSWER_WITHIN, 0));
+        // An error says that it is gone: the end of its socket says so too.
+        if let Err(error) = held.link.borrow_mut().order(order) {
+            tracing::debug!(%error, %run, "an order could not be sent");
+        }
+    }
+
+    /// A keeper that does not answer: first its tree is killed past it, then the keeper itself.
+    pub(super) fn press_unanswered(&mut self, at: Mono) {
+        let late: Vec<(RunId, u32, u32)> = self
+            .runs
+            .iter()
+            .filter_map(|(run, held)| {
+                held.unanswered.filter(|(due, _)| *due <= at).map(|(_, tried)| (run.clone(), held.pid, tried))
+            })
+            .collect();
+        for (run, pid, tried) in late {
+            self.held(&run, |held| held.unanswered = (tried == 0).then_some((at + ANSWER_WITHIN, 1)));
+            let state = crate::sys::peer::state(pid).unwrap_or('?');
+            let sentence = if tried == 0 {
+                kill_past(pid);
+                format!(
+                    "{}: keeper {pid} (state {state}) does not answer: its tree is killed from outside",
+                    run.service
+                )
+            } else {
+                drop(Pidfd::open(pid).and_then(|keeper| keeper.kill()));
+                format!("{}: keeper {pid} (state {state}) still does not answer: it is killed", run.service)
+            };
+            self.journal.tell(now().wall, "keeper-silent", Some(&run.service), None, sentence);
+        }
+    }
+
+    pub(super) fn keeper_ended(&mut self, run: &RunId) {
+        let Some(held) = self.runs.remove(run) else { return };
+        self.keepers.remove(held.pid);
+        let exit = held.link.borrow_mut().try_reap();
+        if held.gone {
+            self.write_lock(&run.service);
+            self.retain();
+            return;
+        }
+        self.step(Event::KeeperLost { run: run.clone(), what: lost(exit) });
+        self.sweep(run.clone(), 0);
+    }
+
+    /// What a dead keeper left is ours now: ended until nobody is found.
+    pub(super) fn sweep(&mut self, run: RunId, round: u32) {
+        let keepers: Vec<u32> = self.runs.values().map(|held| held.pid).collect();
+        let found = sweep_strays(&keepers);
+        if found.is_empty() {
+            self.write_lock(&run.service);
+            return self.step(Event::Gone { run });
+        }
+        if round == SWEEPS {
+            let who = found.iter().map(|stray| format!("{} (pid {})", stray.comm, stray.pid)).collect();
+            self.step(Event::Survived { run: run.clone(), who });
+        }
+        let pause = if round < SWEEPS { SWEEP_AGAIN } else { SWEEP_AGAIN * 50 };
+        self.later(pause, Fact::Sweep { run, round: round.saturating_add(1) });
+    }
+
+    pub(super) fn later(&self, pause: Duration, fact: Fact) {
+        let facts = self.facts.clone();
+        drop(tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            // The loop has ended: nobody needs to know any more.
+            drop(facts.send(fact));
+        }));
+    }
+
+    pub(super) fn retain(&self) {
+        let live: Vec<(Name, u32)> = self.runs.keys().map(|run| (run.service.clone(), run.number)).collect();
+        if let Err(error) = logs::retain(&self.brought.folder.logs(), &live, LOGS_OF_A_SERVICE, LOGS_IN_ALL) {
+            tracing::warn!(%error, "old logs could not be removed");
+        }
+    }
+}
+
+/// Ends a keeper's tree without it: wakes the keeper if it was stopped, then SIGKILL to all below it.
+pub(super) fn kill_past(keeper: u32) {
+    drop(Pidfd::open(keeper).and_then(|keeper| keeper.resume()));
+    for signal in [signal::STOP, signal::KILL] {
+        for pid in tree::descendants(keeper, None) {
+            drop(signal::send(pid, signal));
+        }
+    }
+}
+
+struct Socket(Rc<RefCell<Link>>);
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.borrow().as_fd().as_raw_fd()
+    }
+}
+
+/// Passes on what a keeper says until it has ended. Its own end is waited for by pidfd: a process that still holds its
+/// socket would hide it, and it must be a zombie before it can be taken.
+async fn listen(run: RunId, socket: AsyncFd<Socket>, pidfd: AsyncFd<Pidfd>, facts: mpsc::UnboundedSender<Fact>) {
+    loop {
+        tokio::select! {
+            biased;
+            ready = socket.readable() => {
+                let Ok(mut ready) = ready else { break };
+                let found = socket.get_ref().0.borrow_mut().reports();
+                ready.clear_ready();
+                drop(ready);
+                drop(facts.send(Fact::Reported { run: run.clone(), reports: found.reports }));
+                if found.state == State::Closed {
+                    drop(pidfd.readable().await);
+                    break;
+                }
+            }
+            ended = pidfd.readable() => {
+                drop(ended);
+                let found = socket.get_ref().0.borrow_mut().reports();
+                drop(facts.send(Fact::Reported { run: run.clone(), reports: found.reports }));
+                break;
+            }
+        }
+    }
+    drop(facts.send(Fact::KeeperEnded { run }));
+}

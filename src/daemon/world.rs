@@ -1,0 +1,303 @@
+//! All that the daemon holds, and what comes to it: facts are turned into events, events into effects, until it is quiet.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::clocks::now;
+use super::journal::Journal;
+use super::sandbox_child::SandboxChild;
+use crate::aws::{Base, Credentials, Grant, SandboxBase};
+use crate::control::Answer;
+use crate::control::api::{Done, Environment};
+use crate::control::paths::Folder;
+use crate::control::peer::Keepers;
+use crate::keeper::Link;
+use crate::keeper::protocol::Report;
+use crate::manifest::{Manifest, Name, Service};
+use crate::supervisor::{
+    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Refusal, RunId, Supervisor, Wake, Wall,
+};
+use crate::sys::lock::Lock;
+use crate::sys::peer::Pidfd;
+
+/// What comes back to the loop of what was started.
+pub(super) enum Fact {
+    Event(Event),
+    Granted {
+        ask: AskId,
+        service: Name,
+        grant: Box<Grant>,
+        region: Option<String>,
+    },
+    Refused {
+        ask: AskId,
+        service: Name,
+        refusal: Refusal,
+    },
+    Reported {
+        run: RunId,
+        reports: Vec<Report>,
+    },
+    KeeperEnded {
+        run: RunId,
+    },
+    Sweep {
+        run: RunId,
+        round: u32,
+    },
+    OccupierEnded {
+        service: Name,
+    },
+    Region(Option<String>),
+    BaseIs(String),
+    SandboxUp(SandboxBase),
+    SandboxDown(String),
+    /// Credentials for one `exec` or `env`, kept by nobody.
+    Lent {
+        service: Arc<Service>,
+        asked: Box<Result<Grant, Refusal>>,
+        answer: Answer<Environment>,
+    },
+}
+
+/// Credentials in hand.
+pub(super) struct HeldLease {
+    pub(super) credentials: Rc<Credentials>,
+    pub(super) issued: Wall,
+}
+
+/// A keeper of ours.
+pub(super) struct Held {
+    pub(super) link: Rc<RefCell<Link>>,
+    pub(super) pid: u32,
+    /// It said that its tree is empty.
+    pub(super) gone: bool,
+    /// An order is not answered: since when the daemon may act from outside, and how often it has.
+    pub(super) unanswered: Option<(Mono, u32)>,
+    pub(super) log_dropped: u64,
+    pub(super) issued_key: Option<String>,
+}
+
+/// A keeper of an earlier devsup that still holds a service's lock.
+pub(super) struct Occupier {
+    pub(super) keeper: Rc<Pidfd>,
+    pub(super) pid: u32,
+    pub(super) force_at: Option<Mono>,
+}
+
+/// Whose environment runs start from.
+pub(super) struct Inherited {
+    pub(super) env: Rc<Vec<(OsString, OsString)>>,
+    /// `alice, 14:05`
+    pub(super) from: String,
+}
+
+impl Inherited {
+    pub(super) fn lookup(env: &[(OsString, OsString)], name: &str) -> Option<String> {
+        env.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.to_str().map(str::to_owned))
+    }
+}
+
+/// How the project was brought up; does not change while it is.
+pub(super) struct Brought {
+    pub(super) manifest: PathBuf,
+    pub(super) folder: Folder,
+    pub(super) sandbox: bool,
+    pub(super) insecure: bool,
+    pub(super) profile: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) since: Wall,
+    pub(super) owner: By,
+}
+
+pub(super) struct World {
+    pub(super) brought: Brought,
+    pub(super) manifest: Manifest,
+    pub(super) inherited: Inherited,
+    pub(super) supervisor: Supervisor,
+    pub(super) base: Option<Base>,
+    pub(super) sandbox: Option<SandboxChild>,
+    pub(super) sandbox_base: Option<SandboxBase>,
+    pub(super) region: Option<String>,
+    pub(super) base_identity: Option<String>,
+    pub(super) warnings: BTreeSet<String>,
+    pub(super) asking: Rc<Semaphore>,
+    pub(super) leases: BTreeMap<LeaseId, HeldLease>,
+    pub(super) runs: BTreeMap<RunId, Held>,
+    /// Kept for the daemon's life: every keeper shares the one open file, so that no run of ours locks out the next.
+    pub(super) locks: BTreeMap<Name, Lock>,
+    pub(super) occupied: BTreeMap<Name, Occupier>,
+    pub(super) survivors: BTreeMap<RunId, Vec<String>>,
+    pub(super) journal: Journal,
+    pub(super) keepers: Keepers,
+    pub(super) facts: mpsc::UnboundedSender<Fact>,
+    pub(super) watchers: watch::Sender<Bytes>,
+    /// The newest requests and what was answered: the same id twice is once.
+    pub(super) answered: VecDeque<(String, Done)>,
+    pub(super) finished: bool,
+}
+
+impl World {
+    pub(super) fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Event(event) => self.step(event),
+            Fact::Granted { ask, service, grant, region } => self.granted(ask, service, *grant, region),
+            Fact::Refused { ask, service, refusal } => self.step(Event::Refused { ask, service, refusal }),
+            Fact::Reported { run, reports } => self.reported(&run, reports),
+            Fact::KeeperEnded { run } => self.keeper_ended(&run),
+            Fact::Sweep { run, round } => self.sweep(run, round),
+            Fact::OccupierEnded { service } => self.occupier_ended(service),
+            Fact::Region(region) => self.region = region,
+            Fact::BaseIs(identity) => self.base_identity = Some(identity),
+            Fact::SandboxUp(base) => self.sandbox_up(base),
+            Fact::SandboxDown(why) => self.sandbox_down(&why),
+            Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
+        }
+    }
+
+    /// Puts a fact in and carries out what comes of it. What an effect brings at once is a fact too, so it goes on until
+    /// nothing more comes.
+    pub(super) fn step(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            if let Event::Survived { run, who } = &event {
+                self.survivors.insert(run.clone(), who.clone());
+            }
+            if let Event::Gone { run } = &event {
+                self.survivors.remove(run);
+            }
+            for effect in self.supervisor.step(now(), event) {
+                events.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
+        match effect {
+            Effect::Ask { ask, service } => self.ask(ask, service),
+            Effect::Forget { lease } => drop(self.leases.remove(&lease)),
+            Effect::Spawn { run, service, lease, why } => return self.spawn(run, &service, lease, why),
+            Effect::Stop { run, timeout, why } => self.order_stop(&run, timeout, why),
+            Effect::Kill { run } => self.order_kill(&run),
+            Effect::Note(note) => self.journal.note(now().wall, &note),
+            Effect::Finished => self.finished = true,
+        }
+        Vec::new()
+    }
+
+    pub(super) fn command(&mut self, request: String, by: By, command: Command) {
+        self.step(Event::Commanded { request, by, command });
+    }
+
+    /// The earliest instant at which something is to be done though nothing happens.
+    pub(super) fn next_wake(&self) -> Wake {
+        let mut wake = self.supervisor.next_wake(now());
+        let answers = self.runs.values().filter_map(|held| held.unanswered.map(|(at, _)| at));
+        let forced = self.occupied.values().filter_map(|occupier| occupier.force_at);
+        wake.mono = wake.mono.into_iter().chain(answers).chain(forced).min();
+        wake
+    }
+
+    /// A deadline passed, or a clock was set.
+    pub(super) fn woke(&mut self) {
+        let at = now().mono;
+        self.press_unanswered(at);
+        self.press_occupiers(at);
+        self.step(Event::Woke);
+    }
+
+    /// Tells those who watch, if there is anybody and there is something new.
+    pub(super) fn show(&mut self) {
+        if self.watchers.receiver_count() > 0 {
+            let line = self.watch_line();
+            self.watchers.send_if_modified(|shown| {
+                let new = *shown != line;
+                *shown = line;
+                new
+            });
+        }
+    }
+
+    /// Was everything ended that was started?
+    pub(super) fn clean(&self) -> bool {
+        self.survivors.is_empty()
+    }
+
+    /// From the answer's own words to the supervisor's: the secret stays here under the ask's number.
+    fn granted(&mut self, ask: AskId, service: Name, grant: Grant, region: Option<String>) {
+        let at = now();
+        let id = LeaseId(ask.0);
+        if grant.skew_ms.abs() > 60_000 {
+            self.warnings.insert(format!("this machine's clock is {} s off AWS's", grant.skew_ms / 1000));
+        }
+        if grant.capped {
+            self.warnings.insert("AWS caps chained roles at 1 h: a longer `duration` is not given".to_owned());
+        }
+        self.region = region.or(self.region.take());
+        let lease = crate::supervisor::Lease {
+            id,
+            issued: at.boot,
+            expires: Boot(at.boot.0) + grant.left,
+            expires_wall: grant.credentials.expires,
+        };
+        self.leases.insert(id, HeldLease { credentials: Rc::new(grant.credentials), issued: at.wall });
+        self.step(Event::Granted { ask, service, lease });
+    }
+
+    pub(super) fn reported(&mut self, run: &RunId, reports: Vec<Report>) {
+        for report in reports {
+            let run = run.clone();
+            match report {
+                Report::Hello { .. } => {}
+                Report::Started { pid } => self.step(Event::Started { run, pid }),
+                Report::StartFailed { what, .. } => self.step(Event::StartFailed { run, what }),
+                Report::Exited { exit } => self.step(Event::Exited { run, exit }),
+                Report::Survived { who } => self.step(Event::Survived { run, who }),
+                Report::Traced { by } => self.step(Event::Traced { run, by }),
+                Report::Gone => {
+                    self.held(&run, |held| held.gone = true);
+                    self.step(Event::Gone { run });
+                }
+                Report::Logs { dropped, what } => self.logs_dropped(&run, dropped, what),
+                Report::StopCommandFailed { what } => {
+                    let sentence = format!("{}: run {}: stop_command: {what}", run.service, run.number);
+                    self.journal.tell(now().wall, "stop-command-failed", Some(&run.service), None, sentence);
+                }
+                Report::Took { .. } => self.held(&run, |held| held.unanswered = None),
+            }
+        }
+    }
+
+    pub(super) fn held(&mut self, run: &RunId, change: impl FnOnce(&mut Held)) {
+        if let Some(held) = self.runs.get_mut(run) {
+            change(held);
+        }
+    }
+
+    fn logs_dropped(&mut self, run: &RunId, dropped: u64, what: Option<String>) {
+        let Some(held) = self.runs.get_mut(run) else { return };
+        let first = held.log_dropped == 0 && dropped > 0;
+        held.log_dropped = dropped;
+        if first {
+            let why = what.unwrap_or_else(|| "the disk did not take them".to_owned());
+            let sentence = format!("{}: log bytes are dropped: {why}", run.service);
+            self.journal.tell(now().wall, "log-dropped", Some(&run.service), None, sentence);
+        }
+    }
+}
+
+/// How a keeper ended that should not have.
+pub(super) fn lost(exit: Option<Exit>) -> String {
+    match exit {
+        Some(Exit::Signal(signal)) => format!("its keeper was killed (signal {signal})"),
+        Some(Exit::Code(code)) => format!("its keeper ended by itself (exit {code})"),
+        None => "its keeper is gone".to_owned(),
+    }
+}
