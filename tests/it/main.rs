@@ -1,5 +1,6 @@
 mod aws;
 mod cli;
+mod docs;
 mod keeper;
 mod layers;
 mod logs;
