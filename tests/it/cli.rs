@@ -155,7 +155,7 @@ fn answer(mut stream: UnixStream, project: &Project, services: &[Service]) -> bo
         (_, "/v1/watch") => serde_json::json!({ "project": project, "services": services }),
         (_, "/v1/environment/a?reveal=true") => serde_json::json!({
             "service": "a", "argv": ["/bin/sh", "-c", "echo $COLOUR; exit 7"], "working_dir": "/",
-            "env": [{ "name": { "Unix": b"COLOUR" }, "value": { "Unix": b"blue" }, "source": "env", "secret": false }],
+            "env": [{ "name": "COLOUR", "value": "blue", "source": "env", "secret": false }],
             "scrubbed": [], "from": "root",
         }),
         ("POST", _) => {
