@@ -251,7 +251,9 @@ impl World {
 
     /// The keeper looks; one in twenty hangs.
     fn look(&mut self, run: RunId) {
-        if !self.rng.next().is_multiple_of(20) {
+        if self.rng.next().is_multiple_of(20) {
+            self.ledger.trouble(&run.service, self.now);
+        } else {
             let by = self.debuggers.contains(&run).then(|| "gdb (pid 812)".to_owned());
             self.later(1, Event::Traced { run, by });
         }
