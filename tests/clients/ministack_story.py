@@ -18,7 +18,7 @@ import urllib.request
 import boto3
 from botocore.config import Config
 
-from harness import check, clean_env, done, end, refused, run, wait_until
+from harness import check, clean_env, done, end, end_by_signals, part, refused, require, run, wait_until
 from imds_front import Front
 
 ACCOUNT = "000000000000"
