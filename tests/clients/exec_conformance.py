@@ -74,22 +74,27 @@ for bucket in ("bucket1", "bucket2"):
     }
 print(json.dumps(answers))
 """
-# Says who it is; then, after a line on stdin, what becomes of its credentials.
+# Says that its credentials are good; then what becomes of them. AWS_CREDENTIAL_EXPIRATION lets boto3 itself see the end, so a
+# client that knows only the keys asks too: it is for AWS to refuse them.
 OLD = """
-import boto3, sys, time
+import boto3, os, time
 from botocore.exceptions import ClientError
-sts, s3 = boto3.client("sts"), boto3.client("s3")
+names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+keys = {name.lower(): os.environ[name] for name in names}
+plain, sts, s3 = boto3.client("sts"), boto3.client("sts", **keys), boto3.client("s3", **keys)
 def code(call, **words):
     try:
         call(**words)
         return "ok"
     except ClientError as error:
         return error.response["Error"]["Code"]
-print(code(sts.get_caller_identity), flush=True)
+    except RuntimeError as error:
+        return "expired" if "expired" in str(error) else repr(error)
+print(code(plain.get_caller_identity), code(sts.get_caller_identity), flush=True)
 deadline = time.monotonic() + 60
 while (answer := code(sts.get_caller_identity)) == "ok" and time.monotonic() < deadline:
     time.sleep(0.2)
-print(answer, code(s3.list_objects_v2, Bucket="bucket1"), flush=True)
+print(answer, code(s3.list_objects_v2, Bucket="bucket1"), code(plain.get_caller_identity), flush=True)
 """
 # A service that works all the time, and tells of each thing that went wrong.
 WORKER = """
@@ -268,10 +273,10 @@ def becoming(project):
     code, _, err = project.inside("c", "true")
     check("125: no such service", code == 125 and "c" in err, (code, err))
     code, out, err = project.inside("a", "env", "-0")
-    names = {line.split("=", 1)[0] for line in out.split("\0") if line}
-    stale = {name for name in names if name in project.env and name.startswith("AWS_") and "stale" in out}
-    check("nothing of the spoilt shell", "stale" not in out and "wrong" not in out and ":9\n" not in out, stale)
-    check("no mark of a run", "DEVSUP_RUN" not in names and {"DEVSUP", "DEVSUP_SERVICE"} <= names, sorted(names))
+    found = dict(line.split("=", 1) for line in out.split("\0") if line)
+    stale = {k: v for k, v in found.items() if v and v == project.env.get(k) and k.startswith("AWS_")}
+    check("nothing of the spoilt shell's AWS", code == 0 and not stale, stale)
+    check("no mark of a run", "DEVSUP_RUN" not in found and {"DEVSUP", "DEVSUP_SERVICE"} <= found.keys(), sorted(found))
 
 
 def old_process(project):
@@ -279,8 +284,9 @@ def old_process(project):
     argv = [project.devsup, "exec", "b", "--", sys.executable, "-c", OLD]
     old = subprocess.Popen(argv, env=project.env, cwd=project.folder, stdout=subprocess.PIPE, bufsize=0, stdin=subprocess.DEVNULL)
     try:
-        check("its credentials are good at first", first_line(old, 60) == "ok\n")
-        check("and after the lease's life they are ExpiredToken", first_line(old, 90) == "ExpiredToken ExpiredToken\n")
+        check("its credentials are good at first", first_line(old, 60) == "ok ok\n")
+        after = first_line(old, 90)
+        check("after the lease's life they are ExpiredToken", after == "ExpiredToken ExpiredToken expired\n", after)
         check("by itself it ended well", old.wait(30) == 0, old.returncode)
     finally:
         end(old)
@@ -295,7 +301,8 @@ def worker(project):
 
     shown = wait_until("three rotations", rotations, 100, pause=1)
     check("none of them was a crash", shown["crashes"] == 0, shown)
-    said = [(line["run"], json.loads(line["line"])) for line in project.json("logs", "a", "-n", "all")]
+    lines = [line for line in project.json("logs", "a", "-n", "all") if "line" in line]
+    said = [(line["run"], json.loads(line["line"])) for line in lines]
     check("no call failed", not [line for line in said if "failure" in line[1]], said)
     worked = {run: what["key"] for run, what in said if what.get("works")}
     check("four runs worked", len(worked) >= 4, said)
