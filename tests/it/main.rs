@@ -3,4 +3,6 @@ mod cli;
 mod keeper;
 mod logs;
 mod manifest;
+mod project;
 mod sandbox;
+mod up;
