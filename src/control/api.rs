@@ -26,6 +26,7 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
+use super::os_text;
 use crate::manifest::Delivery;
 use crate::supervisor::{By, Exit, State, Want};
 
@@ -182,7 +183,9 @@ pub struct Environment {
 
 #[derive(Serialize, Deserialize)]
 pub struct Variable {
+    #[serde(with = "os_text")]
     pub name: OsString,
+    #[serde(with = "os_text")]
     pub value: OsString,
     /// Where it came from: `environment`, `env`, `env_file .env`, `devsup`, `role`.
     pub source: String,

@@ -10,6 +10,7 @@ mod call;
 mod client;
 pub mod convert;
 mod launch;
+mod os_text;
 pub mod paths;
 pub mod peer;
 pub mod server;

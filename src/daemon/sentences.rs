@@ -6,12 +6,11 @@ use crate::manifest::{Name, Secs};
 use crate::supervisor::{Happening, Note, Reason};
 
 pub(super) fn sentence(note: &Note) -> String {
-    let who = match (&note.service, note.run) {
-        (Some(service), Some(run)) => format!("{service}: run {run}"),
-        (Some(service), None) => format!("{service}:"),
-        (None, _) => "devsup:".to_owned(),
-    };
-    format!("{who} {}", what(&note.what))
+    // The service stands in a field, and in a column, of its own.
+    match note.run {
+        Some(run) => format!("run {run} {}", what(&note.what)),
+        None => what(&note.what),
+    }
 }
 
 fn reasons(why: &[Reason]) -> String {

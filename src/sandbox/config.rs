@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
-use crate::manifest::Manifest;
+use crate::manifest::SandboxPlan;
 
 /// The account of a manifest that names none: the one of AWS's own documentation.
 const ACCOUNT: &str = "123456789012";
@@ -62,44 +62,11 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The roles of all services, the base role (`dev` where the manifest names none), and `[sandbox]`.
-    pub fn from_manifest(manifest: &Manifest, region: &str) -> Self {
-        let mut external_ids: BTreeMap<String, Vec<Option<&str>>> = BTreeMap::new();
-        for role in manifest.services.values().filter_map(|service| service.role.as_ref()) {
-            external_ids.entry(role.arn.to_string()).or_default().push(role.external_id.as_deref());
-        }
-        let roles: Vec<String> = external_ids.keys().cloned().collect();
-        let account = manifest
-            .aws
-            .base_role
-            .as_ref()
-            .map(|base| base.account().to_owned())
-            .or_else(|| roles.first().and_then(|arn| arn.split(':').nth(4)).map(str::to_owned))
-            .unwrap_or_else(|| ACCOUNT.to_owned());
-        let base_role_arn = manifest
-            .aws
-            .base_role
-            .as_ref()
-            .map_or_else(|| format!("arn:aws:iam::{account}:role/dev"), ToString::to_string);
-        Self {
-            region: region.to_owned(),
-            account,
-            base_role_arn,
-            roles,
-            buckets: manifest.sandbox.buckets.clone(),
-            lease: manifest.sandbox.lease,
-            strict: manifest.sandbox.strict,
-            external_ids: external_ids.into_iter().filter_map(|(arn, ids)| Some((arn, agreed(&ids)?))).collect(),
-            ..Self::default()
-        }
+impl From<SandboxPlan> for Config {
+    fn from(plan: SandboxPlan) -> Self {
+        let SandboxPlan { region, account, base_role_arn, roles, external_ids, buckets, lease, strict } = plan;
+        Self { region, account, base_role_arn, roles, external_ids, buckets, lease, strict, ..Self::default() }
     }
-}
-
-/// A role wants an external id when every service that uses it sends the same one.
-fn agreed(ids: &[Option<&str>]) -> Option<String> {
-    let first = (*ids.first()?)?;
-    ids.iter().all(|id| *id == Some(first)).then(|| first.to_owned())
 }
 
 /// First line on stdout of `devsup sandbox --format json`, and what the daemon reads: how to be the base identity there.
@@ -127,6 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::manifest::Manifest;
     use crate::manifest::{
         Aws, Backoff, Command, Delivery, Name, Replace, Restart, Role, RoleArn, Sandbox, Service, StopMode,
     };
@@ -181,12 +149,12 @@ mod tests {
 
     #[test]
     fn a_manifest_gives_roles_account_and_the_external_ids_its_services_agree_on() {
-        let config = Config::from_manifest(&manifest(None), "eu-west-1");
+        let config = Config::from(manifest(None).sandbox_plan(Some("eu-west-1")));
         assert_eq!(config.base_role_arn, "arn:aws:iam::111122223333:role/dev");
         assert_eq!(config.roles, ["arn:aws:iam::111122223333:role/p/own", "arn:aws:iam::111122223333:role/shared"]);
         assert_eq!(config.external_ids, [("arn:aws:iam::111122223333:role/p/own".to_owned(), "x2".to_owned())].into());
         assert_eq!(config.buckets["bucket1"], ["own"]);
-        let named = Config::from_manifest(&manifest(Some("arn:aws:iam::999999999999:role/box")), "eu-west-1");
+        let named = Config::from(manifest(Some("arn:aws:iam::999999999999:role/box")).sandbox_plan(Some("eu-west-1")));
         assert_eq!(
             (named.base_role_arn.as_str(), named.account.as_str()),
             ("arn:aws:iam::999999999999:role/box", "999999999999")

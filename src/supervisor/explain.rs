@@ -115,7 +115,7 @@ impl Supervisor {
 
     fn why(&self, slot: &Slot, state: State, now: Now) -> Option<String> {
         if let Some(run) = slot.runs.iter().find(|run| run.stuck()) {
-            return Some(format!("SIGKILL did not end {}", run.survivors.join(", ")));
+            return Some(format!("survives SIGKILL: {}", run.survivors.join(", ")));
         }
         match state {
             State::Waiting => match (&slot.refused, self.waits_for(slot)) {
@@ -167,7 +167,8 @@ impl Supervisor {
         };
         match state {
             State::Waiting => asks_again(),
-            State::Running | State::Starting => asks_again().or_else(|| {
+            State::Starting => asks_again(),
+            State::Running => asks_again().or_else(|| {
                 let run = slot.serving()?;
                 let on = run.lease.as_ref().filter(|_| slot.rotates())?;
                 Some(format!("replaced with fresh credentials in {}", Secs(on.due(now, &slot.entry).since(now.boot))))
@@ -236,7 +237,7 @@ fn stopping(slot: &Slot, now: Now) -> String {
     };
     let since = Secs(now.mono.since(stopping.since));
     if run.stuck() {
-        return format!("stopping {since}, SIGKILL did not end it");
+        return format!("stopping {since}, survives SIGKILL");
     }
     match stopping.deadline.since(now.mono) {
         Duration::ZERO => format!("stopping {since}, SIGKILL sent"),

@@ -10,11 +10,9 @@ use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::verbs::config::{load, trust};
+use crate::manifest::SandboxPlan;
 use crate::sandbox::{Config, Down, Faults, Ready, Server};
 use crate::sys::tty::{Interruption, Interruptions};
-
-/// Where neither the manifest nor `--region` names one.
-const REGION: &str = "us-east-1";
 
 /// The embedded stand-in for AWS, alone: prints the variables to export, and serves until Ctrl-C
 #[derive(Debug, Args)]
@@ -46,7 +44,7 @@ pub(crate) struct Sandbox {
     /// Read a manifest that other people may write to
     #[arg(long)]
     insecure_manifest: bool,
-    /// The daemon's child: a Config as one line of JSON on stdin, Ready as one line on stdout, ends at the end of stdin.
+    /// The daemon's child: a SandboxPlan as one line of JSON on stdin, Ready as one line on stdout, ends at the end of stdin.
     #[arg(long, hide = true)]
     for_daemon: bool,
 }
@@ -91,8 +89,7 @@ impl Sandbox {
 
     fn config(&self, context: &Context) -> Result<Config, Failure> {
         let loaded = load(context, trust(self.insecure_manifest))?;
-        let region = context.globals.region.as_ref().or(loaded.manifest.aws.region.as_ref());
-        let mut config = Config::from_manifest(&loaded.manifest, region.map_or(REGION, String::as_str));
+        let mut config = Config::from(loaded.manifest.sandbox_plan(context.globals.region.as_deref()));
         config.port = self.port;
         config.strict |= self.strict;
         config.faults = self.faults();
@@ -114,8 +111,8 @@ impl Sandbox {
 fn from_stdin() -> Result<Config, Failure> {
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
-    let config = read.and_then(|_| serde_json::from_str(&line).map_err(io::Error::from));
-    config.map_err(|error| Failure::new(Kind::Usage, "no Config on stdin").cause(error))
+    let plan = read.and_then(|_| serde_json::from_str::<SandboxPlan>(&line).map_err(io::Error::from));
+    plan.map(Config::from).map_err(|error| Failure::new(Kind::Usage, "no plan on stdin").cause(error))
 }
 
 /// Never, unless we are the daemon's child.

@@ -164,7 +164,7 @@ impl World {
     fn stuck(&self, run: &RunId) -> bool {
         self.supervisor
             .view(self.now, run.service.as_str())
-            .is_some_and(|view| view.why.is_some_and(|why| why.starts_with("SIGKILL")))
+            .is_some_and(|view| view.why.is_some_and(|why| why.starts_with("survives")))
     }
 
     /// No storm: people aside, asks are a fifth of a second apart, and not endless.
