@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -257,6 +257,11 @@ impl Foreground {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.pid()).expect("a pid")), signal).expect("it has not been reaped");
+    }
+
+    /// As at a keyboard: of a command that was given a pipe to read from.
+    pub(crate) fn types(&mut self, keys: &[u8]) {
+        self.child.stdin.as_mut().expect("a pipe").write_all(keys).expect("it reads");
     }
 
     pub(crate) fn so_far(&self) -> Output {
