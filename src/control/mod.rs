@@ -1,5 +1,5 @@
 //! The control socket: HTTP/1.1 with JSON over a unix socket. [`api`] are the shapes both sides speak, [`server`] is the
-//! daemon's side, [`Client`] and [`launch`] are the command line's, [`paths`] says where a project's folder is.
+//! daemon's side, [`Client`] and [`launch()`] are the command line's, [`paths`] says where a project's folder is.
 //!
 //! The server decides nothing: it finds out who calls ([`peer`]), refuses what that caller may not ask, and hands the
 //! rest to the daemon as a [`Call`] with a place for the answer. Nothing here may block the daemon: every body, buffer

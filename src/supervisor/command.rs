@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Supervisor;
-use super::event::{By, Command, Effect, Happening, Note, Reason};
+use super::event::{By, Command, Effect, Happening, Note, Reason, RunId};
 use super::record::note_of_project;
 use super::service::{Hold, Slot};
 use super::time::Now;
@@ -63,6 +63,7 @@ impl Supervisor {
                     self.by_person(&name, by, "stop");
                     let Some(slot) = self.slot_mut(&name) else { continue };
                     want_down(slot, timeout);
+                    self.shorten(now, &name, timeout);
                 }
             }
             Command::Restart { services, timeout, .. } => {
@@ -82,8 +83,8 @@ impl Supervisor {
                     self.refresh(&name, by);
                 }
             }
-            Command::Shutdown { timeout } => self.shut_down(by, timeout),
-            Command::KillAll => self.kill_all(by),
+            Command::Shutdown { timeout } => self.shut_down(now, by, timeout),
+            Command::KillAll => self.kill_all(now, by),
         }
     }
 
@@ -164,7 +165,23 @@ impl Supervisor {
         self.note(name, None, Happening::Held { lasts_ms });
     }
 
-    fn shut_down(&mut self, by: &By, timeout: Option<Duration>) {
+    /// What is being stopped already is not given longer than this.
+    fn shorten(&mut self, now: Now, name: &Name, timeout: Option<Duration>) {
+        let (Some(timeout), Some(at)) = (timeout, self.index(name)) else { return };
+        let slot = &mut self.slots[at];
+        let service = slot.entry.name.clone();
+        for run in &mut slot.runs {
+            let number = run.number;
+            let Some(stopping) = run.stopping.as_mut().filter(|stopping| now.mono + timeout < stopping.deadline) else {
+                continue;
+            };
+            stopping.deadline = now.mono + timeout;
+            let run = RunId { service: service.clone(), number };
+            self.effects.push(Effect::Stop { run, timeout, why: stopping.why.clone() });
+        }
+    }
+
+    fn shut_down(&mut self, now: Now, by: &By, timeout: Option<Duration>) {
         if !self.shutting_down {
             self.shutting_down = true;
             let what = Happening::ShuttingDown;
@@ -173,16 +190,19 @@ impl Supervisor {
         for slot in &mut self.slots {
             want_down(slot, timeout);
         }
+        for name in self.slots.iter().map(|slot| slot.name().clone()).collect::<Vec<_>>() {
+            self.shorten(now, &name, timeout);
+        }
     }
 
-    fn kill_all(&mut self, by: &By) {
-        self.shut_down(by, None);
+    fn kill_all(&mut self, now: Now, by: &By) {
+        self.shut_down(now, by, None);
         for slot in &mut self.slots {
             for run in &mut slot.runs {
                 if let Some(stopping) = &mut run.stopping {
                     stopping.killed = true;
                 }
-                let run = super::event::RunId { service: slot.entry.name.clone(), number: run.number };
+                let run = RunId { service: slot.entry.name.clone(), number: run.number };
                 self.effects.push(Effect::Kill { run });
             }
         }
@@ -207,7 +227,7 @@ impl Supervisor {
 
 fn want_down(slot: &mut Slot, timeout: Option<Duration>) {
     slot.want = Want::Down;
-    slot.stop_timeout = timeout.or(slot.stop_timeout.filter(|_| timeout.is_none()));
+    slot.stop_timeout = timeout.or(slot.stop_timeout);
     slot.reasons.clear();
     slot.replacing = None;
     slot.wait_fresh = None;

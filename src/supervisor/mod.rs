@@ -1,12 +1,12 @@
 //! Decides everything: what runs, on which lease, when it is replaced, in which order. Pure: no I/O, clock, randomness
 //! or secret; the daemon calls it with facts and carries its effects out.
 //!
-//! A run is current or it is replaced. A service has a [revision](service::Revision); a run remembers the one it was born
+//! A run is current or it is replaced. A service has a revision; a run remembers the one it was born
 //! with and is *outdated* when that is no longer the service's, or when it lives on an `env` lease that is due and a
 //! fresher one is held. So `restart`, a rotation and an edited manifest take one road.
 //!
-//! [`Supervisor::step`]: [`record`] a fact, then [`reconcile`]: ask [`decide`] for each service's next move until there is
-//! none. What is shown to people is derived by [`explain`], never stored.
+//! [`Supervisor::step`]: `record` a fact, then `reconcile`: ask `decide` for each service's next move until there is none.
+//! What is shown to people is derived by `explain`, never stored.
 //!
 //! Must never happen here: an effect that is awaited, a deadline that is polled for, a `_` arm over events or states.
 

@@ -51,7 +51,7 @@ impl AsRawFd for Pidfd {
     }
 }
 
-/// The fields of /proc/<pid>/stat after the command's name (which may hold anything, parentheses too).
+/// The fields of `/proc/PID/stat` after the command's name (which may hold anything, parentheses too).
 fn fields(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);

@@ -10,6 +10,8 @@ use devsup::control::api::{Project, Service, VERSION};
 use devsup::control::paths::{Folder, LockInfo};
 use tempfile::TempDir;
 
+use crate::place::devsup;
+
 const MANIFEST: &str = r#"
 name = "shop"
 [services.a]
@@ -35,7 +37,7 @@ impl House {
     }
 
     fn devsup(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("devsup").expect("the binary");
+        let mut command = Command::new(devsup());
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.state()).env("PATH", "/usr/bin:/bin");
         command.timeout(std::time::Duration::from_mins(1));
@@ -153,7 +155,7 @@ fn answer(mut stream: UnixStream, project: &Project, services: &[Service]) -> bo
         (_, "/v1/watch") => serde_json::json!({ "project": project, "services": services }),
         (_, "/v1/environment/a?reveal=true") => serde_json::json!({
             "service": "a", "argv": ["/bin/sh", "-c", "echo $COLOUR; exit 7"], "working_dir": "/",
-            "env": [{ "name": { "Unix": b"COLOUR" }, "value": { "Unix": b"blue" }, "source": "env", "secret": false }],
+            "env": [{ "name": "COLOUR", "value": "blue", "source": "env", "secret": false }],
             "scrubbed": [], "from": "root",
         }),
         ("POST", _) => {
@@ -227,7 +229,7 @@ fn config_prints_and_with_q_only_checks() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let house = House::new();
-    let binary = assert_cmd::cargo::cargo_bin("devsup");
+    let binary = devsup();
     let line = format!("'{}' completion bash | head -n 1; echo ${{PIPESTATUS[0]}}", binary.display());
     let output = Command::new("/bin/bash").args(["-c", &line]).current_dir(house.path()).output().expect("ran");
     let out = String::from_utf8_lossy(&output.stdout);

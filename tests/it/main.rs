@@ -1,8 +1,11 @@
 mod aws;
 mod cli;
+mod docs;
 mod keeper;
+mod layers;
 mod logs;
 mod manifest;
+mod place;
 mod project;
 mod sandbox;
 mod up;

@@ -9,8 +9,10 @@ use devsup::manifest::{
 };
 use proptest::prelude::*;
 
+use crate::place::sources;
+
 fn cases(kind: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifest").join(kind);
+    let folder = sources().join("tests/manifest").join(kind);
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("the cases")
         .map(|entry| entry.expect("a case").path())
@@ -132,7 +134,7 @@ fn printed_manifests_mean_the_same() {
 
 #[test]
 fn the_manifest_of_this_repository_tells_the_story() {
-    let loaded = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("services.toml")).expect("our own manifest");
+    let loaded = read(&sources().join("services.toml")).expect("our own manifest");
     let manifest = loaded.manifest;
     assert_eq!(manifest.name, "three-buckets");
     let roles: Vec<Option<&str>> =

@@ -318,6 +318,21 @@ fn a_keeper_that_does_not_answer_is_helped_from_outside() {
 }
 
 #[test]
+fn a_second_stop_may_only_shorten_the_first() {
+    let mut stage = Stage::new(vec![service("a")]);
+    stage.bring_up(&["a"]);
+    stage.stop("a");
+    assert_eq!(stage.said(), ["stop a#1"]);
+    let stop = |seconds| Command::Stop { services: vec![Name::new("a")], timeout: Some(Duration::from_secs(seconds)) };
+    stage.command(stop(60));
+    assert_eq!(stage.said(), [""; 0]);
+    stage.command(stop(1));
+    assert_eq!(stage.said(), ["stop a#1"]);
+    stage.command(Command::Shutdown { timeout: Some(Duration::ZERO) });
+    assert_eq!(stage.said(), ["stop a#1"]);
+}
+
+#[test]
 fn a_lost_keeper_is_a_crash_with_its_reason() {
     let mut stage = Stage::new(vec![service("a")]);
     stage.bring_up(&["a"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use devsup::sys::clock::monotonic;
 use devsup::sys::tree;
 use tempfile::TempDir;
 
+pub(crate) use crate::place::devsup;
+
 /// Far above what a busy machine needs; only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -25,10 +27,6 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(monotonic() < until, "waited too long until {what}");
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-pub(crate) fn devsup() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_devsup"))
 }
 
 pub(crate) fn misbehave() -> String {
@@ -103,7 +101,7 @@ impl Setup {
         };
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
         let lock = fs::File::open(self.path("lock")).expect("the lock");
-        let link = Link::spawn_from(devsup(), &spec, logs.as_fd(), lock.as_fd()).expect("a keeper");
+        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd()).expect("a keeper");
         Kept { link: Some(link), said: Vec::new(), state: State::Open, seen: BTreeSet::new(), project: spec.project }
     }
 }

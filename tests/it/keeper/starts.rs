@@ -233,7 +233,7 @@ fn another_version_of_the_program_is_refused_with_a_mend() {
     let hello = serde_json::to_vec(&Hello { version: VERSION + 1 }).unwrap();
     packet::send(&socket, &hello, &[any.as_fd(), any.as_fd(), any.as_fd()]).unwrap();
     let stdio = Stdio3 { stdin: theirs, stdout: None, stderr: None };
-    let keeper = process::start(devsup(), &["__keep", "a#4"], &[], stdio).unwrap();
+    let keeper = process::start(&devsup(), &["__keep", "a#4"], &[], stdio).unwrap();
     wait_until("the keeper ends", || process::wait(Some(keeper)) != Waited::Alive);
     let mut said = Vec::new();
     while let Received::Packet(bytes, _) = packet::receive(&socket).unwrap() {
