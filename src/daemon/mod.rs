@@ -118,11 +118,11 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     } else {
         world.make_base();
     }
+    // Nobody is heard before the keepers are known that an earlier devsup left: their services are not the owner.
+    world.loaded();
     let places = server::places();
     let serving = tokio::spawn(server::serve(listener, call, keepers, Arc::clone(&places)));
     world.end_leftovers().await;
-    world.loaded();
-    world.look_for_occupiers();
     world.retain();
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
