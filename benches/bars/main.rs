@@ -1,8 +1,8 @@
 //! Measures what this project promises of itself, on the release binary, and fails if a promise is broken.
 //!
 //! `cargo bench --bench bars`. Each figure is a median of several runs, each in a home folder of its own, on the embedded
-//! AWS. Nothing of the machine is changed. Rows without a bar are there to be watched. On a busy machine the times are
-//! those of the machine: the load average is printed beside them.
+//! AWS. Nothing of the machine is changed. Rows without a bar are there to be watched. Each time waits for a quiet machine, a
+//! minute in all; on one that stays busy the times are the machine's, so the load average is printed beside them.
 
 mod measures;
 mod place;

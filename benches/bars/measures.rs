@@ -42,6 +42,7 @@ fn idle() -> Result<Vec<Row>> {
     }
     let mut looks = Vec::new();
     for _ in 0..20 {
+        process::quiet();
         looks.push(project.devsup(&["ps"])?.0);
     }
     // Buffers are given back after a second of silence.
@@ -76,12 +77,14 @@ fn times() -> Result<Vec<Row>> {
     let (mut again, mut commanded, mut returned) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPETITIONS {
         let project = Project::new(Kind::Acting, 50)?;
+        process::quiet();
         let (took, first) = project.up()?;
         up.push(took);
         acted.extend(first);
         let pids = project.pids()?;
         let pid = *pids.get(&name(ONE)).ok_or("the service is not shown")?;
         let runs = project.acts(ONE).len();
+        process::quiet();
         let killed = monotonic();
         kill_process(Pid::from_raw(i32::try_from(pid)?).ok_or("no pid")?, Signal::KILL)?;
         again.push(milliseconds(killed, project.act_after(ONE, runs)?));
@@ -106,6 +109,7 @@ fn roles() -> Result<Vec<Row>> {
     let mut without = Vec::new();
     for _ in 0..REPETITIONS {
         let project = Project::new(Kind::ActingAsRole, 100)?;
+        process::quiet();
         let (took, first) = project.up()?;
         up.push(took);
         acted.extend(first);
@@ -113,6 +117,7 @@ fn roles() -> Result<Vec<Row>> {
         sandbox.extend(process::cpu(project.sandbox()?));
         project.down()?;
         let project = Project::new(Kind::Acting, 100)?;
+        process::quiet();
         without.extend(project.up()?.1);
         project.down()?;
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Children, by all its threads.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
@@ -63,4 +65,29 @@ pub(crate) fn machine() -> String {
     let load = read("/proc/loadavg");
     let load: Vec<&str> = load.split(' ').take(3).collect();
     format!("{processors} x {model}, Linux {}, load average {}", kernel.trim(), load.join(" "))
+}
+
+/// Looks left to be spent on waiting for a quiet machine, all measures together.
+static LOOKS: AtomicU32 = AtomicU32::new(600);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits, within bounds, until the machine has been six sevenths idle for a tenth of a second.
+pub(crate) fn quiet() {
+    let mut before = idle_and_all();
+    while LOOKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        std::thread::sleep(LOOK);
+        let now = idle_and_all();
+        if (now.0 - before.0) * 7 >= (now.1 - before.1) * 6 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Ticks that all processors were idle, and all ticks.
+fn idle_and_all() -> (u64, u64) {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).take(8);
+    let ticks: Vec<u64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
+    (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
 }
