@@ -186,6 +186,7 @@ impl World {
             Effect::Spawn { run, service, lease, why } => return self.spawn(run, &service, lease, why),
             Effect::Stop { run, timeout, why } => self.order_stop(&run, timeout, why),
             Effect::Kill { run } => self.order_kill(&run),
+            Effect::Look { run } => self.order_look(&run),
             Effect::Note(note) => self.journal.note(now().wall, &note),
             Effect::Finished => self.finished = true,
         }

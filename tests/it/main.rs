@@ -6,4 +6,6 @@ mod layers;
 mod logs;
 mod manifest;
 mod place;
+mod project;
 mod sandbox;
+mod up;

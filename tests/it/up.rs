@@ -1,0 +1,12 @@
+//! Daily use of the real binary, with the sandbox as AWS: what a person types, sees and relies on.
+
+mod attach;
+mod commands;
+mod credentials;
+mod environment;
+mod logs;
+mod order;
+mod refused;
+mod story;
+mod terminal;
+mod until;

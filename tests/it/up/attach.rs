@@ -1,0 +1,98 @@
+//! One project, one daemon: two `up` at once, shells that differ, and `down` from elsewhere.
+
+use nix::sys::signal::Signal;
+
+use crate::project::{Foreground, Project};
+
+const MANIFEST: &str = r#"
+name = "shop"
+[services.a]
+command = "sh -c 'while :; do echo tick; sleep 0.2; done'"
+[services.b]
+command = "sleep 600"
+"#;
+
+/// Those who attached say so.
+fn attached(up: &Foreground) -> bool {
+    up.so_far().stderr.contains("attached to")
+}
+
+#[test]
+fn two_at_once_are_one_daemon_and_the_second_only_looks() {
+    let project = Project::new(MANIFEST);
+    let mut ups = [project.spawn(&["up", "--sandbox"]), project.spawn(&["up", "--sandbox"])];
+    for up in &mut ups {
+        up.until_says("a | tick");
+    }
+    let second = usize::from(!attached(&ups[0]));
+    assert!(attached(&ups[second]) && !attached(&ups[1 - second]), "{:#?}", ups.map(|up| up.so_far()));
+    let daemons: Vec<_> = project.alive().into_iter().filter(|(_, words)| words.contains("__daemon")).collect();
+    assert_eq!(daemons.len(), 1, "{daemons:?}");
+
+    let [one, two] = ups;
+    let (first, second) = if second == 1 { (one, two) } else { (two, one) };
+    let before = project.ps();
+    second.signal(Signal::SIGINT);
+    let left = second.finish().ends(130);
+    assert!(left.stderr.contains("stays up") && left.stderr.contains("devsup down"), "{left:#?}");
+    let after = project.ps();
+    assert!(before.iter().zip(&after).all(|(was, is)| was.pid == is.pid), "it only left");
+
+    first.signal(Signal::SIGINT);
+    first.finish().ends(130);
+    project.devsup(&["ps"]).ends(5);
+    assert_eq!(project.alive(), []);
+}
+
+#[test]
+fn a_second_up_when_all_is_up_starts_nothing() {
+    let project = Project::new(MANIFEST);
+    project.up_sandbox();
+    let before = project.ps();
+    let again = project.up_sandbox();
+    assert!(again.stderr.contains("is up already"), "{again:#?}");
+    let after = project.ps();
+    assert!(before.iter().zip(&after).all(|(was, is)| was.pid == is.pid && was.run == is.run));
+}
+
+#[test]
+fn a_shell_with_a_runtime_folder_and_one_without_find_the_same_daemon() {
+    let mut project = Project::new(MANIFEST);
+    // So deep that the socket cannot lie in the state folder and must be found by what the lock says.
+    let deep = project.path(&"deep/".repeat(20));
+    let runtime = project.path("runtime");
+    std::fs::create_dir(&runtime).expect("a folder");
+    let runtime = runtime.display().to_string();
+    for (state, with) in [(None, true), (None, false), (Some(&deep), true), (Some(&deep), false)] {
+        let state = state.map_or_else(|| project.path("state"), Clone::clone);
+        project.env.insert("XDG_STATE_HOME".into(), state.display().to_string());
+        let turn = |project: &mut Project, on: bool| match on {
+            true => drop(project.env.insert("XDG_RUNTIME_DIR".into(), runtime.clone())),
+            false => drop(project.env.remove("XDG_RUNTIME_DIR")),
+        };
+        turn(&mut project, with);
+        project.up_sandbox();
+        let pids = |project: &Project| project.ps().into_iter().map(|service| service.pid).collect::<Vec<_>>();
+        let before = pids(&project);
+        turn(&mut project, !with);
+        assert_eq!(pids(&project), before);
+        assert!(project.up_sandbox().stderr.contains("is up already"));
+        assert_eq!(pids(&project), before);
+        project.devsup(&["down"]).ok();
+        assert_eq!(project.alive(), []);
+    }
+}
+
+#[test]
+fn down_from_another_terminal_ends_the_one_in_the_foreground() {
+    let project = Project::new(MANIFEST);
+    let mut up = project.spawn(&["up", "--sandbox"]);
+    up.until_says("devsup ps");
+    up.until_says("a | tick");
+    let down = project.devsup(&["down"]).ok();
+    assert!(down.stderr.contains("shop is down"), "{down:#?}");
+    let ended = up.finish().ok();
+    assert!(ended.stderr.contains("brought down"), "{ended:#?}");
+    assert_eq!(project.alive(), []);
+    project.devsup(&["down"]).ends(5);
+}

@@ -1,0 +1,56 @@
+//! Who starts after whom, and who stops before whom.
+
+use crate::project::{Project, misbehave};
+
+#[test]
+fn starts_after_its_dependency_and_stops_before_it() {
+    let program = misbehave();
+    // Each tells when it is asked to end and when it does; `a` takes its time.
+    let project = Project::new(&format!(
+        "name = 'shop'\n\
+         [services.db]\ncommand = ['{program}', 'to', 'told', 'on', 'TERM', 'say', 'db told', 'say', 'db up', 'wait-for', 'never']\n\
+         stop_timeout = '1s'\n\
+         [services.a]\ncommand = ['{program}', 'to', 'told', 'on', 'TERM', 'touch', 'go', 'say', 'a up', 'wait-for', 'go', \
+         'ms', '500', 'say', 'a ends']\ndepends_on = ['db']\n"
+    ));
+    project.up_sandbox();
+    let told = || std::fs::read_to_string(project.path("told")).unwrap_or_default();
+    crate::project::wait_until("both have begun", || told().lines().count() == 2);
+    assert_eq!(told(), "db up\na up\n");
+    let output = project.devsup(&["down"]).ok();
+    assert_eq!(told(), "db up\na up\na ends\ndb told\n", "{output:#?}");
+    assert_eq!(project.alive(), []);
+}
+
+#[test]
+fn a_dependent_of_a_failure_says_for_whom_it_waits() {
+    let project = Project::new(
+        "name = 'shop'\n[services.db]\ncommand = './no-such-database'\nrestart = 'never'\n\
+         [services.a]\ncommand = 'sleep 600'\ndepends_on = ['db']\n",
+    );
+    let output = project.devsup(&["up", "-d", "--sandbox"]).ends(1);
+    assert!(output.stderr.contains("`db`") && output.stderr.contains("`a`: waits for `db`"), "{output:#?}");
+    let a = project.service("a");
+    assert!(a.pid.is_none() && a.status.contains("waiting for db"), "{a:#?}");
+}
+
+#[test]
+fn down_says_for_whom_it_waits() {
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.a]\ncommand = ['{}', 'ignore', 'TERM', 'say', 'deaf', 'sleep', '600']\nstop_timeout = '3s'\n",
+        misbehave()
+    ));
+    project.up_sandbox();
+    project.until_log("a", "deaf");
+    let output = project.devsup(&["down"]).ok();
+    assert!(output.stderr.contains("stopping") && output.stderr.contains("SIGKILL in"), "{output:#?}");
+    assert_eq!(project.alive(), []);
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.a]\ncommand = ['{}', 'ignore', 'TERM', 'say', 'deaf', 'sleep', '600']\nstop_timeout = '10m'\n",
+        misbehave()
+    ));
+    project.up_sandbox();
+    project.until_log("a", "deaf");
+    project.devsup(&["down", "-t", "1s"]).ok();
+    assert_eq!(project.alive(), []);
+}
