@@ -80,10 +80,7 @@ impl Kind {
 
     /// Will asking again within seconds not help?
     pub(super) fn lasting(self) -> bool {
-        match self {
-            Self::Throttled | Self::IdentityProvider | Self::Server | Self::Foreign => false,
-            _ => true,
-        }
+        !matches!(self, Self::Throttled | Self::IdentityProvider | Self::Server | Self::Foreign)
     }
 
     pub(super) fn side(self) -> Option<&'static str> {

@@ -169,7 +169,7 @@ async fn no_credentials_and_a_missing_profile_are_said() {
     for (profile, word) in [(None, "instance metadata"), (Some("dev"), "`dev`"), (Some("other"), "`other`")] {
         let base = base_at(&empty, &script, profile, &KEYS[..if profile.is_some() { 2 } else { 0 }]);
         let refusal = base.assume(&service(), &role(), &who).await.expect_err("no base");
-        assert_eq!((refusal.code.as_str(), refusal.lasting), ("NoBaseCredentials", false));
+        assert_eq!((refusal.code.as_str(), refusal.lasting), ("NoBaseCredentials", true));
         assert!(refusal.message.contains(word), "{refusal:?}");
     }
     assert!(script.asked().is_empty(), "nobody asked STS without credentials");
