@@ -41,7 +41,7 @@ fn two_at_once_are_one_daemon_and_the_second_only_looks() {
     first.signal(Signal::SIGINT);
     first.finish().ends(130);
     project.devsup(&["ps"]).ends(5);
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_shell_with_a_runtime_folder_and_one_without_find_the_same_daemon() {
         assert!(project.up_sandbox().stderr.contains("is up already"));
         assert_eq!(pids(&project), before);
         project.devsup(&["down"]).ok();
-        assert_eq!(project.alive(), []);
+        project.until_gone();
     }
 }
 
@@ -93,6 +93,6 @@ fn down_from_another_terminal_ends_the_one_in_the_foreground() {
     assert!(down.stderr.contains("shop is down"), "{down:#?}");
     let ended = up.finish().ok();
     assert!(ended.stderr.contains("brought down"), "{ended:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
     project.devsup(&["down"]).ends(5);
 }
