@@ -66,9 +66,13 @@ fn a_shell_with_a_runtime_folder_and_one_without_find_the_same_daemon() {
     for (state, with) in [(None, true), (None, false), (Some(&deep), true), (Some(&deep), false)] {
         let state = state.map_or_else(|| project.path("state"), Clone::clone);
         project.env.insert("XDG_STATE_HOME".into(), state.display().to_string());
-        let turn = |project: &mut Project, on: bool| match on {
-            true => drop(project.env.insert("XDG_RUNTIME_DIR".into(), runtime.clone())),
-            false => drop(project.env.remove("XDG_RUNTIME_DIR")),
+        let turn = |project: &mut Project, on: bool| {
+            let name = "XDG_RUNTIME_DIR".to_owned();
+            if on {
+                project.env.insert(name, runtime.clone())
+            } else {
+                project.env.remove(&name)
+            };
         };
         turn(&mut project, with);
         project.up_sandbox();
