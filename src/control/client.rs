@@ -81,7 +81,7 @@ impl Client {
 
     async fn refused(&self, response: Response<Incoming>) -> Failed {
         let status = response.status();
-        let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let mut failed = serde_json::from_slice(&body).unwrap_or_else(|_| {
             let kind = if status == StatusCode::NOT_FOUND { FailedKind::Usage } else { FailedKind::Failed };
             Failed::new(kind, format!("the daemon answered {status}"))

@@ -13,7 +13,8 @@ use crate::supervisor::By;
 use crate::sys::peer::{Pidfd, ancestry, credentials};
 use crate::sys::users;
 
-/// The keepers of live runs, by pid. Written by the daemon before a service can exist, read at every connection.
+/// The keepers of live runs, by pid; those of an earlier devsup too, while they end theirs. Written by the daemon before a
+/// service can exist, read at every connection.
 #[derive(Clone, Default)]
 pub struct Keepers(Arc<Mutex<BTreeMap<u32, Name>>>);
 
@@ -98,14 +99,14 @@ impl Caller {
 fn standing(pid: u32, keepers: &Keepers) -> Standing {
     let me = std::process::id();
     let Ok(held) = Pidfd::open(pid) else { return Standing::Ended };
+    let Some(chain) = ancestry(pid) else { return Standing::Ended };
     // The daemon itself may call (tests do); only what stands *below* it is inside.
-    let chain = ancestry(pid);
     let found = chain.iter().enumerate().find_map(|(depth, pid)| match keepers.service_of(*pid) {
         Some(service) => Some(Standing::Inside(Some(service))),
         None if *pid == me && depth > 0 => Some(Standing::Inside(None)),
         None => None,
     });
-    // A chain that was read of a process that is gone may be another's; and one that does not reach init was cut short.
+    // A chain that was read of a process that is gone may be another's.
     if !held.alive() {
         return Standing::Ended;
     }

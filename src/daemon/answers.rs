@@ -41,7 +41,7 @@ impl World {
                 drop(answer.send(done));
             }
             Question::Creds(names, answer) => self.creds(names, answer),
-            Question::Environment { service, reveal, answer } => self.environment(by, &service, reveal, answer),
+            Question::Environment { service, reveal, answer } => self.environment(&by, &service, reveal, answer),
             Question::Intruded { wanted } => {
                 let whose = match call.caller.standing {
                     crate::control::peer::Standing::Inside(service) => service,
@@ -157,14 +157,14 @@ impl World {
     }
 
     /// What a new run would get. Credentials that are not held are asked for, and kept by nobody.
-    fn environment(&mut self, by: By, name: &str, reveal: bool, answer: Answer<Environment>) {
+    fn environment(&mut self, by: &By, name: &str, reveal: bool, answer: Answer<Environment>) {
         let Some(service) = self.manifest.services.get(name).cloned() else {
             drop(answer.send(Err(super::commands::no_such(name, self.manifest.services.keys()))));
             return;
         };
         if reveal {
             let sentence = format!("{name}: {} had its environment revealed", by.user);
-            self.journal.tell(now().wall, "revealed", Some(&service.name), Some(&by), sentence);
+            self.journal.tell(now().wall, "revealed", Some(&service.name), Some(by), sentence);
         }
         let held = self.held_credentials(name);
         let (Some(role), None, Some(base)) = (service.role.clone(), &held, self.base.clone()) else {

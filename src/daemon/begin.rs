@@ -13,6 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::clocks::now;
+use super::leftovers::{COMM, hidden_daemon};
 use super::world::Inherited;
 use crate::control::api::{Failed, FailedKind, VERSION};
 use crate::control::paths::{Folder, LockInfo, root};
@@ -26,6 +27,7 @@ const START_MAX: u64 = 8 * 1024 * 1024;
 const LOG_MAX: u64 = 8 * 1024 * 1024;
 /// How long a lock may be held by somebody who does not answer: one who begins, or has all but ended.
 const LOCK_WITHIN: Duration = Duration::from_secs(15);
+const DYING_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// All that is there before the loop begins.
@@ -71,6 +73,7 @@ pub(super) fn begin(starter: &Starter) -> Result<Begun, Answered> {
     let folder = Folder::of(&root, &loaded.manifest.name, &start.manifest);
     folder.prepare().map_err(|error| failed(&error))?;
     let mut lock = take_lock(&folder)?;
+    look_for_another(&folder)?;
     let socket = folder.socket(&env).map_err(|error| failed(&error))?;
     let info = LockInfo {
         pid: std::process::id(),
@@ -85,7 +88,7 @@ pub(super) fn begin(starter: &Starter) -> Result<Begun, Answered> {
     written.map_err(|error| failed(&format!("lock `{}`: {error}", folder.lock().display())))?;
     open_log(&folder.daemon_log(), env("DEVSUP_LOG").as_deref()).map_err(|error| failed(&error))?;
     daemonize::enter(&loaded.manifest.dir).map_err(|error| failed(&error))?;
-    daemonize::set_comm(&format!("devsup:{}", loaded.manifest.name));
+    daemonize::set_comm(&format!("{COMM}{}", loaded.manifest.name));
     Ok(Begun { start, loaded, folder, lock, socket })
 }
 
@@ -111,10 +114,10 @@ fn take_lock(folder: &Folder) -> Result<Lock, Answered> {
             Ok(None) => {}
             Err(error) => return Err(failed(format!("lock `{}`: {error}", folder.lock().display()))),
         }
-        if let Some(info) = folder.running() {
-            if UnixStream::connect(&info.socket).is_ok() {
-                return Err(Answered::AlreadyRunning { socket: info.socket, id: folder.id().to_owned() });
-            }
+        if let Some(info) = folder.running()
+            && UnixStream::connect(&info.socket).is_ok()
+        {
+            return Err(Answered::AlreadyRunning { socket: info.socket, id: folder.id().to_owned() });
         }
         if now().mono >= give_up {
             let holder = folder.last().map_or_else(String::new, |info| format!(" (pid {})", info.pid));
@@ -122,6 +125,21 @@ fn take_lock(folder: &Folder) -> Result<Lock, Answered> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// A daemon whose folder was removed holds a lock that is no longer there: its services must not be started twice.
+fn look_for_another(folder: &Folder) -> Result<(), Answered> {
+    // One that was killed is above its keepers a moment longer than it holds its lock.
+    let give_up = now().mono + DYING_WITHIN;
+    while let Some(pid) = hidden_daemon(folder.id()) {
+        if now().mono >= give_up {
+            let error = format!("another devsup (pid {pid}) runs this project; its state folder was removed under it");
+            let hint = format!("kill {pid}: it ends its services in order; then devsup up");
+            return Err(Answered::Failed(Failed::new(FailedKind::Failed, error).hint(hint)));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 /// devsup's own log, by the filter of `DEVSUP_LOG` (`info`, `devsup=debug,aws=warn`).

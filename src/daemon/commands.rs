@@ -60,7 +60,8 @@ impl World {
             CommandRequest::Restart(wish) => {
                 let services = self.named(&wish)?;
                 let timeout = wish.timeout_ms.map(Duration::from_millis);
-                let command = Command::Restart { services: services.clone(), timeout, force: wish.force };
+                let command =
+                    Command::Restart { services: services.clone(), timeout, no_deps: wish.no_deps, force: wish.force };
                 self.accept(by, id, command, wish.environment)?;
                 Ok(done(&services, Vec::new()))
             }
@@ -170,6 +171,7 @@ impl World {
         let known = self.manifest.services.keys().map(known).collect();
         let services = self.manifest.services.values().cloned().collect();
         self.step(Event::Loaded { services, known });
+        self.look_for_occupiers();
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {
@@ -236,11 +238,9 @@ pub(super) fn no_such<'a>(name: &str, known: impl Iterator<Item = &'a Name>) -> 
     let failed = Failed::new(FailedKind::NoSuchService, format!("no service `{name}` in the manifest"));
     let known: Vec<&Name> = known.collect();
     let near = known.iter().min_by_key(|other| strsim::damerau_levenshtein(name, other.as_str()));
-    match near.filter(|other| strsim::damerau_levenshtein(name, other.as_str()) <= 2) {
-        Some(near) => failed.hint(format!("did you mean `{near}`?")),
-        None => {
-            let all: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
-            failed.hint(format!("there are: {}", all.join(", ")))
-        }
+    if let Some(near) = near.filter(|other| strsim::damerau_levenshtein(name, other.as_str()) <= 2) {
+        return failed.hint(format!("did you mean `{near}`?"));
     }
+    let all: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+    failed.hint(format!("there are: {}", all.join(", ")))
 }

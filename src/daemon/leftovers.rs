@@ -9,15 +9,19 @@ use super::clocks::now;
 use super::runs::kill_past;
 use super::watched::watched;
 use super::world::{Fact, Occupier, World};
+use crate::control::paths::private_folder;
 use crate::keeper::{Force, Marked, end_marked, find_marked};
 use crate::manifest::Name;
 use crate::supervisor::{Event, Mono};
 use crate::sys::lock::Lock;
 use crate::sys::peer::{self, Pidfd};
+use crate::sys::tree;
 
 /// How long leftovers without a keeper get to end politely.
 const GRACE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How the name of a daemon's process begins.
+pub(super) const COMM: &str = "devsup:";
 
 /// One keeper in a service's lock.
 #[derive(Serialize, Deserialize)]
@@ -39,20 +43,32 @@ impl HolderInfo {
     }
 }
 
+/// The living daemon of this very project whose state folder was taken away under it, so that its lock and its socket are
+/// where nobody finds them.
+pub(super) fn hidden_daemon(project: &str) -> Option<u32> {
+    find_marked(project).into_iter().filter_map(|marked| marked.keeper).find_map(|keeper| {
+        let above = tree::look(tree::look(keeper)?.parent)?;
+        above.comm.starts_with(COMM).then_some(above.pid)
+    })
+}
+
 impl World {
-    /// Takes a service's lock, once for the daemon's life. Answers who else holds it.
-    pub(super) fn lock_service(&mut self, service: &Name) -> Option<String> {
+    /// Takes a service's lock, once for the daemon's life. Answers who else holds it; an error is one sentence.
+    pub(super) fn lock_service(&mut self, service: &Name) -> Result<Option<String>, String> {
         if self.locks.contains_key(service) {
-            return None;
+            return Ok(None);
         }
         let path = self.brought.folder.service_lock(service.as_str());
-        match Lock::take(&path) {
-            Ok(Some(lock)) => {
+        let sentence = |error: &dyn std::fmt::Display| format!("its lock `{}`: {error}", path.display());
+        if let Some(folder) = path.parent() {
+            private_folder(folder).map_err(|error| sentence(&error))?;
+        }
+        match Lock::take(&path).map_err(|error| sentence(&error))? {
+            Some(lock) => {
                 self.locks.insert(service.clone(), lock);
-                None
+                Ok(None)
             }
-            Ok(None) => Some(self.watch_occupier(service, &path)),
-            Err(error) => Some(format!("its lock `{}`: {error}", path.display())),
+            None => Ok(Some(self.watch_occupier(service, &path))),
         }
     }
 
@@ -72,6 +88,8 @@ impl World {
         let grace = self.manifest.services.get(service).map_or(Duration::from_secs(10), |entry| entry.stop_timeout);
         let keeper = Rc::new(pidfd);
         let force_at = Some(now().mono + grace + Duration::from_secs(2));
+        // What it still ends is a service, and may not speak to us as the owner does.
+        self.keepers.add(holder.pid, service.clone());
         self.occupied.insert(service.clone(), Occupier { keeper, pid: holder.pid, force_at });
         if let Ok(ended) = Pidfd::open(holder.pid).and_then(watched) {
             let (facts, service) = (self.facts.clone(), service.clone());
@@ -84,8 +102,11 @@ impl World {
     }
 
     pub(super) fn occupier_ended(&mut self, service: Name) {
-        self.occupied.remove(&service);
-        let by = self.lock_service(&service);
+        if let Some(occupier) = self.occupied.remove(&service) {
+            self.keepers.remove(occupier.pid);
+        }
+        // A lock that cannot be had at all is in nobody's hands: the start that needs it says so, and is tried again.
+        let by = self.lock_service(&service).unwrap_or_default();
         self.step(Event::Occupied { service, by });
     }
 
@@ -106,11 +127,15 @@ impl World {
         }
     }
 
-    /// Before anything starts: says for each service who is still in its way.
+    /// Before anything of this manifest starts: says for each service who is still in its way. A run must never be born
+    /// only to find that, for it would be taken for a failed one.
     pub(super) fn look_for_occupiers(&mut self) {
         let names: Vec<Name> = self.manifest.services.keys().cloned().collect();
         for service in names {
-            if let Some(by) = self.lock_service(&service) {
+            if self.occupied.contains_key(&service) {
+                continue;
+            }
+            if let Ok(Some(by)) = self.lock_service(&service) {
                 self.step(Event::Occupied { service, by: Some(by) });
             }
         }

@@ -40,11 +40,6 @@ impl World {
         lease: Option<LeaseId>,
         why: Vec<Reason>,
     ) -> Vec<Event> {
-        if let Some(by) = self.lock_service(&run.service) {
-            let what = format!("waits for {by}");
-            let occupied = Event::Occupied { service: run.service.clone(), by: Some(by) };
-            return vec![occupied, Event::StartFailed { run, what }];
-        }
         match self.try_spawn(&run, service, lease, why) {
             Ok(()) => Vec::new(),
             Err(what) => vec![Event::StartFailed { run, what }],
@@ -84,6 +79,10 @@ impl World {
         let folder = self.brought.folder.service_logs(service.name.as_str());
         private_folder(&folder).map_err(|error| error.to_string())?;
         let opened = File::open(&folder).map_err(|error| format!("log folder `{}`: {error}", folder.display()))?;
+        // Held since the manifest was read, unless it could not be opened then.
+        if let Some(by) = self.lock_service(&run.service)? {
+            return Err(format!("its lock is held by {by}"));
+        }
         let lock = self.locks.get(&run.service).ok_or("its lock is not held")?;
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
         let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd()).map_err(keeper)?;
@@ -124,6 +123,13 @@ impl World {
 
     pub(super) fn order_kill(&mut self, run: &RunId) {
         self.order(run, &Order::Kill);
+    }
+
+    pub(super) fn order_look(&mut self, run: &RunId) {
+        // One that does not answer is no reason to act from outside.
+        if let Some(held) = self.runs.get(run) {
+            drop(held.link.borrow_mut().order(&Order::LookForDebugger));
+        }
     }
 
     fn order(&mut self, run: &RunId, order: &Order) {

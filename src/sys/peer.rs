@@ -73,16 +73,35 @@ pub fn state(pid: u32) -> Option<char> {
     fields(pid)?.first()?.chars().next()
 }
 
-/// The process and all it descends from, nearest first. Bounded, for a chain cannot be longer than the pid space allows.
-pub fn ancestry(pid: u32) -> Vec<u32> {
-    let mut chain = vec![pid];
-    while let Some(above) = chain.last().copied().and_then(parent) {
-        if above == 0 || chain.len() > 4096 || chain.contains(&above) {
-            break;
+/// The process and all it descends from, nearest first. `None`: one of them ended meanwhile, so nobody knows.
+///
+/// Each link is read by itself, and who is orphaned in between is seen with a parent that is gone or, worse, whose number
+/// another process has: so the chain counts only when it reaches the top and a second look finds the same.
+pub fn ancestry(pid: u32) -> Option<Vec<u32>> {
+    const LOOKS: usize = 64;
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let found = look_up(pid);
+        if found.is_some() && found == before {
+            return found;
         }
-        chain.push(above);
+        before = found;
     }
-    chain
+    None
+}
+
+/// One look; `None` when a link was gone before the top was reached.
+fn look_up(pid: u32) -> Option<Vec<u32>> {
+    // A chain cannot be longer than this: whoever finds one reads a tree that changes under it.
+    const LONGEST: usize = 4096;
+    let mut chain = vec![pid];
+    loop {
+        match parent(*chain.last()?)? {
+            0 => return Some(chain),
+            above if chain.len() < LONGEST && !chain.contains(&above) => chain.push(above),
+            _ => return None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,9 +111,15 @@ mod tests {
     #[test]
     fn our_own_ancestry_begins_with_us_and_our_parent() {
         let me = std::process::id();
-        let chain = ancestry(me);
+        let chain = ancestry(me).expect("nobody above us ends");
         assert_eq!(chain[0], me);
         assert_eq!(chain.get(1).copied(), parent(me).filter(|above| *above != 0));
+        assert_eq!(chain.last().copied().and_then(parent), Some(0), "it reaches the top");
+    }
+
+    #[test]
+    fn who_is_gone_has_no_ancestry() {
+        assert_eq!(ancestry(u32::MAX), None);
     }
 
     #[test]

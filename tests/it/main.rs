@@ -1,6 +1,7 @@
 mod aws;
 mod cli;
 mod docs;
+mod faults;
 mod keeper;
 mod layers;
 mod logs;

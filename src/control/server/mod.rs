@@ -16,10 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::call::Call;
-use super::peer::{Caller, Keepers};
+use super::peer::{Caller, Keepers, Standing};
 
-/// More than this many connections at once wait in the backlog.
+/// More than this many connections of the owner at once wait in the backlog.
 const CONNECTIONS: usize = 1024;
+/// More than this many of all others are closed: no service may take the owner's place by sitting on the socket.
+const GUESTS: usize = 64;
 
 /// Binds the socket, 0600. A stale one is removed: the caller holds the project's lock, so nobody listens there.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -33,33 +35,52 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// How many may talk at once. Full again when everybody has had the last answer.
+pub fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CONNECTIONS))
+}
+
+/// Until nobody is being answered any more.
+pub async fn fell_silent(places: &Semaphore) {
+    drop(places.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await);
+}
+
 /// Serves for ever; the daemon drops it when the last tree is gone.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers, places: Arc<Semaphore>) {
+    let guests = Arc::new(Semaphore::new(GUESTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (calls, keepers) = (calls.clone(), keepers.clone());
-                drop(tokio::spawn(async move {
-                    converse(stream, calls, &keepers).await;
-                    drop(place);
-                }));
-            }
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             // Out of descriptors, most likely: they come back when somebody else closes one.
             Err(error) => {
                 tracing::warn!(%error, "control socket: accept failed");
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                continue;
             }
+        };
+        let caller = match Caller::of(stream.as_fd(), &keepers) {
+            Ok(caller) => caller,
+            Err(error) => {
+                tracing::warn!(%error, "control socket: peer unknown");
+                continue;
+            }
+        };
+        let place = match caller.standing {
+            Standing::Owner => Some(place),
+            Standing::Inside(_) | Standing::Stranger | Standing::Ended => Arc::clone(&guests).try_acquire_owned().ok(),
+        };
+        if let Some(place) = place {
+            let calls = calls.clone();
+            drop(tokio::spawn(async move {
+                converse(stream, caller, calls).await;
+                drop(place);
+            }));
         }
     }
 }
 
-async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, keepers: &Keepers) {
-    let caller = match Caller::of(stream.as_fd(), keepers) {
-        Ok(caller) => caller,
-        Err(error) => return tracing::warn!(%error, "control socket: peer unknown"),
-    };
+async fn converse(stream: UnixStream, caller: Caller, calls: mpsc::Sender<Call>) {
     let router = routes::router(caller, calls);
     let served = hyper::server::conn::http1::Builder::new()
         .max_buf_size(64 * 1024)
