@@ -173,6 +173,11 @@ impl Project {
         url.expect("a service in the sandbox").to_owned()
     }
 
+    /// Waits until no process of this project lives: a keeper ends a moment after the tree it kept.
+    pub(crate) fn until_gone(&self) {
+        wait_until("everything is gone", || self.alive().is_empty());
+    }
+
     /// Processes of this project that live: daemon, sandbox, keepers, services and what they left.
     pub(crate) fn alive(&self) -> Vec<(u32, String)> {
         let id = self.state().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));

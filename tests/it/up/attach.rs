@@ -41,7 +41,7 @@ fn two_at_once_are_one_daemon_and_the_second_only_looks() {
     first.signal(Signal::SIGINT);
     first.finish().ends(130);
     project.devsup(&["ps"]).ends(5);
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }
 
 #[test]
@@ -66,9 +66,13 @@ fn a_shell_with_a_runtime_folder_and_one_without_find_the_same_daemon() {
     for (state, with) in [(None, true), (None, false), (Some(&deep), true), (Some(&deep), false)] {
         let state = state.map_or_else(|| project.path("state"), Clone::clone);
         project.env.insert("XDG_STATE_HOME".into(), state.display().to_string());
-        let turn = |project: &mut Project, on: bool| match on {
-            true => drop(project.env.insert("XDG_RUNTIME_DIR".into(), runtime.clone())),
-            false => drop(project.env.remove("XDG_RUNTIME_DIR")),
+        let turn = |project: &mut Project, on: bool| {
+            let name = "XDG_RUNTIME_DIR".to_owned();
+            if on {
+                project.env.insert(name, runtime.clone())
+            } else {
+                project.env.remove(&name)
+            };
         };
         turn(&mut project, with);
         project.up_sandbox();
@@ -79,7 +83,7 @@ fn a_shell_with_a_runtime_folder_and_one_without_find_the_same_daemon() {
         assert!(project.up_sandbox().stderr.contains("is up already"));
         assert_eq!(pids(&project), before);
         project.devsup(&["down"]).ok();
-        assert_eq!(project.alive(), []);
+        project.until_gone();
     }
 }
 
@@ -93,6 +97,6 @@ fn down_from_another_terminal_ends_the_one_in_the_foreground() {
     assert!(down.stderr.contains("shop is down"), "{down:#?}");
     let ended = up.finish().ok();
     assert!(ended.stderr.contains("brought down"), "{ended:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
     project.devsup(&["down"]).ends(5);
 }

@@ -19,7 +19,7 @@ fn starts_after_its_dependency_and_stops_before_it() {
     assert_eq!(told(), "db up\na up\n");
     let output = project.devsup(&["down"]).ok();
     assert_eq!(told(), "db up\na up\na ends\ndb told\n", "{output:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn down_says_for_whom_it_waits() {
     project.until_log("a", "deaf");
     let output = project.devsup(&["down"]).ok();
     assert!(output.stderr.contains("stopping") && output.stderr.contains("SIGKILL in"), "{output:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
     let project = Project::new(&format!(
         "name = 'shop'\n[services.a]\ncommand = ['{}', 'ignore', 'TERM', 'say', 'deaf', 'sleep', '600']\nstop_timeout = '10m'\n",
         misbehave()
@@ -52,5 +52,5 @@ fn down_says_for_whom_it_waits() {
     project.up_sandbox();
     project.until_log("a", "deaf");
     project.devsup(&["down", "-t", "1s"]).ok();
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }

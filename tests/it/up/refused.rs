@@ -51,7 +51,7 @@ fn a_bad_manifest_starts_nothing() {
         }
         assert!(!project.path("state").exists() && !project.path("home/.local").exists(), "{what}");
         assert!(!project.path("ran").exists(), "{what}");
-        assert_eq!(project.alive(), [], "{what}");
+        project.until_gone();
     }
 }
 

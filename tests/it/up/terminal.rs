@@ -30,7 +30,7 @@ fn the_first_interrupt_stops_politely() {
     assert!(up.lives(), "it stays until everything is gone");
     project.write("go", "");
     up.finish().ends(130);
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_second_interrupt_kills_what_does_not_listen() {
     up.signal(Signal::SIGINT);
     let ended = up.finish().ends(130);
     assert!(ended.stderr.contains("killing"), "{ended:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }
 
 /// The project is as it was, and another `up` only attaches.
@@ -118,5 +118,5 @@ fn an_interrupt_typed_at_a_terminal_reaches_no_service_by_itself() {
     script.types(b"\x03");
     let ended = script.finish().ends(130);
     assert!(!ended.stdout.contains("typed at me") && !project.log("a").contains("typed at me"), "{ended:#?}");
-    assert_eq!(project.alive(), []);
+    project.until_gone();
 }

@@ -53,7 +53,7 @@ fn in_the_foreground_the_exit_code_is_that_of_the_one_chosen() {
     );
     let output = project.devsup(&["up", "--sandbox", "--exit-code-from", "t"]).ends(7);
     assert!(output.stdout.contains("t | tested"), "{output:#?}");
-    assert_eq!(project.alive(), [], "the others were stopped");
+    project.until_gone();
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn in_the_foreground_it_ends_when_nothing_wanted_is_left() {
         ));
         let output = project.devsup(&["up", "--sandbox"]).ends(code);
         assert!(output.stdout.contains("a | one") && output.stdout.contains("b | two"), "{output:#?}");
-        assert_eq!(project.alive(), []);
+        project.until_gone();
     }
 }
 
