@@ -241,6 +241,7 @@ fn world(
         watchers: watch::Sender::new(Bytes::new()),
         answered: VecDeque::new(),
         finished: false,
+        stepped: now(),
     };
     Ok((world, lock, wanted))
 }

@@ -22,7 +22,7 @@ use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Refusal, RunId, Supervisor, Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Now, Refusal, RunId, Supervisor, Wake, Wall,
 };
 use crate::sys::lock::Lock;
 use crate::sys::peer::Pidfd;
@@ -142,6 +142,8 @@ pub(super) struct World {
     /// The newest requests and what was answered: the same id twice is once.
     pub(super) answered: VecDeque<(String, Done)>,
     pub(super) finished: bool,
+    /// When the supervisor last looked.
+    pub(super) stepped: Now,
 }
 
 impl World {
@@ -173,7 +175,8 @@ impl World {
             if let Event::Gone { run } = &event {
                 self.survivors.remove(run);
             }
-            for effect in self.supervisor.step(now(), event) {
+            self.stepped = now();
+            for effect in self.supervisor.step(self.stepped, event) {
                 events.extend(self.carry_out(effect));
             }
         }
@@ -199,7 +202,8 @@ impl World {
 
     /// The earliest instant at which something is to be done though nothing happens.
     pub(super) fn next_wake(&self) -> Wake {
-        let mut wake = self.supervisor.next_wake(now());
+        // As of the last step: a deadline that has passed since was not acted upon.
+        let mut wake = self.supervisor.next_wake(self.stepped);
         let answers = self.runs.values().filter_map(|held| held.unanswered.map(|(at, _)| at));
         let forced = self.occupied.values().filter_map(|occupier| occupier.force_at);
         wake.mono = wake.mono.into_iter().chain(answers).chain(forced).min();
