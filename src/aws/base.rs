@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::chain::Variables;
+use super::chain::{Missing, Variables};
 use super::error::{self, About, Failure};
 use super::flight::Flights;
 use super::loaded::Loaded;
@@ -170,6 +170,9 @@ impl Base {
         all.extend(
             names.iter().filter_map(|name| Some(format!("{name} = {}", http::without_password(self.env(name)?)))),
         );
+        if let Some(url) = self.profile_endpoint() {
+            all.push(format!("endpoint_url = {url} in the profile"));
+        }
         all
     }
 
@@ -206,7 +209,7 @@ impl Base {
             }
             // What is held is still good for a moment.
             Err(_) if held.as_ref().is_some_and(|old| !old.ended() && not.is_none()) => {
-                held.clone().ok_or_else(|| Failure::NoBase("it just ended".to_owned()))
+                held.clone().ok_or_else(|| Failure::NoBase(Missing::new("they just ended")))
             }
             Err(failure) => Err(failure),
         }
@@ -254,28 +257,54 @@ impl Base {
             caller: loaded.and_then(|loaded| loaded.identity.get()).map(|who| who.arn.clone()),
             base_role: self.spec().aws.base_role.as_ref().map(crate::manifest::RoleArn::as_str),
             source: loaded.map(|loaded| loaded.source.clone()).unwrap_or_default(),
-            endpoint: self.endpoint(region.as_deref()),
+            endpoint: self.endpoint(region.as_deref(), loaded.and_then(|loaded| loaded.endpoint.as_deref())),
+            sent_by: self.sent_by(loaded),
             proxy: http::Proxy::of(&self.inner.env).shown().filter(|_| sandbox.is_none()),
             region,
             at: wall(),
         }
     }
 
+    /// Where the profile's `endpoint_url` sends us, once the base is loaded, and if nothing stronger does.
+    fn profile_endpoint(&self) -> Option<String> {
+        let stronger = self.spec().aws.sts_endpoint.is_some()
+            || ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter().any(|name| self.env(name).is_some());
+        let loaded = self.inner.loaded.try_lock().ok().and_then(|held| held.clone())?;
+        loaded.endpoint.as_deref().filter(|_| !stronger).map(http::without_password)
+    }
+
     /// Host (and port) that answers for STS.
-    fn endpoint(&self, region: Option<&str>) -> String {
+    fn endpoint(&self, region: Option<&str>, of_profile: Option<&str>) -> String {
         let ignored = self.inner.env.ignores_endpoints();
         let env = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
             .into_iter()
             .filter(|_| !ignored)
             .find_map(|name| self.env(name));
         let sandbox = self.spec().sandbox.as_ref().map(|sandbox| sandbox.url.as_str());
-        match sandbox.or(self.spec().aws.sts_endpoint.as_deref()).or(env) {
+        match sandbox.or(self.spec().aws.sts_endpoint.as_deref()).or(env).or(of_profile) {
             Some(url) => {
                 let shown = http::without_password(url);
                 shown.split_once("://").map_or(shown.as_str(), |(_, host)| host).to_owned()
             }
             None => format!("sts.{}.amazonaws.com", region.unwrap_or("us-east-1")),
         }
+    }
+
+    /// Which setting sends us there instead of to AWS.
+    fn sent_by(&self, loaded: Option<&Loaded>) -> Option<&'static str> {
+        if self.spec().sandbox.is_some() {
+            return None;
+        }
+        if self.spec().aws.sts_endpoint.is_some() {
+            return Some("[aws] sts_endpoint");
+        }
+        let ignored = self.inner.env.ignores_endpoints();
+        let by_variable = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+            .into_iter()
+            .filter(|_| !ignored)
+            .find(|name| self.env(name).is_some());
+        by_variable
+            .or_else(|| loaded.and_then(|loaded| loaded.endpoint.as_ref()).map(|_| "endpoint_url in the profile"))
     }
 
     pub(super) fn is_capped(&self, role: &str) -> bool {

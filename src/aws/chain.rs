@@ -70,12 +70,36 @@ pub(super) struct Wish<'a> {
 /// What the chain answered.
 pub(super) struct Found {
     pub(super) config: SdkConfig,
-    /// Or why there are none, as one sentence.
-    pub(super) credentials: Result<Credentials, String>,
+    pub(super) credentials: Result<Credentials, Missing>,
     /// `environment`, `profile dev`, `profile dev (sso)`, `instance metadata` …
     pub(super) source: String,
     /// Which variable, file or address that was.
     pub(super) place: String,
+}
+
+/// Why there are no credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// One sentence.
+    pub(super) why: String,
+    /// The mend, where it is one command or one place.
+    pub(super) hint: Option<String>,
+}
+
+impl Missing {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: None }
+    }
+
+    fn profile(profile: &str) -> Self {
+        Self {
+            why: format!("profile `{profile}` gives none"),
+            hint: Some(format!(
+                "`{profile}`, or the `source_profile` it names, is missing or empty in ~/.aws/config and ~/.aws/credentials: \
+                 `aws configure list-profiles`"
+            )),
+        }
+    }
 }
 
 pub(super) async fn find(env: &Variables, wish: &Wish<'_>) -> Found {
@@ -90,22 +114,17 @@ pub(super) async fn find(env: &Variables, wish: &Wish<'_>) -> Found {
         loader = loader.region(Region::new(region.to_owned()));
     }
     let config = loader.load().await;
-    let nobody = |error: CredentialsError| match wish.profile {
-        Some(profile) if is_not_loaded(&error) => format!("profile `{profile}` holds no credentials"),
-        _ => sentence(&error),
-    };
+    let named = wish.profile.or_else(|| env.get("AWS_PROFILE"));
     let credentials = match config.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.map_err(nobody),
-        None => Err("the SDK's chain is empty".to_owned()),
+        Some(provider) => provider.provide_credentials().await.map_err(|error| missing(&error, named)),
+        None => Err(Missing::new("the SDK's chain is empty")),
     };
     let features = credentials.as_ref().ok().and_then(Credentials::get_property::<Vec<Feature>>);
-    let profile = wish.profile.or_else(|| env.get("AWS_PROFILE")).unwrap_or("default");
+    let profile = named.unwrap_or("default");
     let (source, place) = credentials.as_ref().ok().map(|_| source(features, profile, &env)).unwrap_or_default();
     let credentials = match (credentials, wish.profile) {
         // The chain goes on when a profile is missing; that would silently be somebody else.
-        (Ok(_), Some(profile)) if !source.starts_with("profile ") => {
-            Err(format!("profile `{profile}` holds no credentials"))
-        }
+        (Ok(_), Some(profile)) if !source.starts_with("profile ") => Err(Missing::profile(profile)),
         (answer, _) => answer,
     };
     Found { config, credentials, source, place }
@@ -148,12 +167,43 @@ fn is_not_loaded(error: &CredentialsError) -> bool {
     matches!(error, CredentialsError::CredentialsNotLoaded(_))
 }
 
-/// The innermost cause that says something, on one line. The SDK's own text is "an error occurred while loading credentials".
-fn sentence(error: &CredentialsError) -> String {
-    if is_not_loaded(error) {
-        return "no environment variables, profile, web identity, container or instance metadata gave any".to_owned();
+/// The SDK's own text is "an error occurred while loading credentials": the innermost cause says more.
+fn missing(error: &CredentialsError, named: Option<&str>) -> Missing {
+    let text = innermost(error);
+    let metadata = text.contains("IMDS");
+    if let Some(profile) = named.filter(|_| metadata || is_not_loaded(error)) {
+        // The chain went on to what comes after profiles.
+        return Missing::profile(profile);
     }
-    innermost(error)
+    if is_not_loaded(error) {
+        return Missing::new(
+            "no environment variables, profile, web identity, container or instance metadata gave any",
+        );
+    }
+    let text = text.trim_end_matches('.');
+    if metadata {
+        return Missing::new(format!("no environment variables or profile gave any, and instance metadata: {text}"));
+    }
+    let of = named.map_or_else(String::new, |profile| format!(" --profile {profile}"));
+    if text.contains("SSO") {
+        return Missing { why: text.to_owned(), hint: Some(format!("log in: `aws sso login{of}`")) };
+    }
+    match text.split_once("external process exited with code ") {
+        Some((_, how)) => Missing {
+            why: format!("`credential_process` of profile `{}` failed: {}", named.unwrap_or("default"), helper(how)),
+            hint: Some(format!("run it yourself: `aws configure export-credentials{of}`")),
+        },
+        None => Missing::new(text),
+    }
+}
+
+/// `exit status: 1. Stderr: what it said`, without a stderr that is empty.
+fn helper(how: &str) -> String {
+    match how.split_once(". Stderr:") {
+        Some((code, said)) if said.trim().is_empty() => code.to_owned(),
+        Some((code, said)) => format!("{code}: {}", said.trim()),
+        None => how.to_owned(),
+    }
 }
 
 /// Milliseconds since 1970.
@@ -173,4 +223,32 @@ pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// At most 300 characters of the first line.
 pub(super) fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &'static str, named: Option<&str>) -> Missing {
+        missing(&CredentialsError::provider_error(text), named)
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_its_own_mend() {
+        let sso = of("the SSO token has expired and cannot be refreshed", Some("dev"));
+        assert_eq!(sso.hint.as_deref(), Some("log in: `aws sso login --profile dev`"));
+        let refused = "request forbidden: IMDS is disabled or the caller has insufficient permissions.";
+        assert!(of(refused, None).why.ends_with(
+            "and instance metadata: request forbidden: IMDS is disabled or the caller has insufficient permissions"
+        ));
+        assert_eq!(of(refused, Some("dev")), Missing::profile("dev"));
+        let helper =
+            of("Error retrieving credentials: external process exited with code exit status: 1. Stderr:", Some("dev"));
+        assert_eq!(helper.why, "`credential_process` of profile `dev` failed: exit status: 1");
+        let helper =
+            of("Error retrieving credentials: external process exited with code exit status: 1. Stderr: locked", None);
+        assert_eq!(helper.why, "`credential_process` of profile `default` failed: exit status: 1: locked");
+        let none = missing(&CredentialsError::not_loaded("nobody"), None);
+        assert!(none.why.starts_with("no environment variables") && none.hint.is_none());
+    }
 }

@@ -19,6 +19,8 @@ pub(super) struct Loaded {
     pub(super) client: aws_sdk_sts::Client,
     pub(super) source: String,
     pub(super) region: Option<String>,
+    /// What the SDK's own settings, a profile's included, put in AWS's place.
+    pub(super) endpoint: Option<String>,
     expires_ms: Option<i64>,
     pub(super) identity: OnceCell<Identity>,
 }
@@ -46,7 +48,7 @@ impl Loaded {
             .endpoint_url(sandbox.url.clone())
             .credentials_provider(credentials)
             .build();
-        Self::new(config, "sandbox".to_owned(), Some(region), None)
+        Self::new(config, "sandbox".to_owned(), Some(region), None, None)
     }
 
     async fn of_chain(spec: &BaseSpec, env: &Variables, patience: Patience) -> Result<Self, Failure> {
@@ -55,6 +57,7 @@ impl Loaded {
         let found = chain::find(env, &wish).await;
         let credentials = found.credentials.map_err(Failure::NoBase)?;
         let region = found.config.region().map(ToString::to_string);
+        let endpoint = found.config.endpoint_url().map(str::to_owned);
         let expires_ms = credentials.expiry().and_then(chain::unix_ms);
         let mut config = bounds(Builder::from(&found.config), patience)
             .credentials_provider(SharedCredentialsProvider::new(credentials));
@@ -65,12 +68,18 @@ impl Loaded {
         if let Some(url) = &aws.sts_endpoint {
             config = config.endpoint_url(url);
         }
-        Ok(Self::new(config.build(), found.source, region, expires_ms))
+        Ok(Self::new(config.build(), found.source, region, endpoint, expires_ms))
     }
 
-    fn new(config: aws_sdk_sts::Config, source: String, region: Option<String>, expires_ms: Option<i64>) -> Self {
+    fn new(
+        config: aws_sdk_sts::Config,
+        source: String,
+        region: Option<String>,
+        endpoint: Option<String>,
+        expires_ms: Option<i64>,
+    ) -> Self {
         let client = aws_sdk_sts::Client::from_conf(config);
-        Self { client, source, region, expires_ms, identity: OnceCell::new() }
+        Self { client, source, region, endpoint, expires_ms, identity: OnceCell::new() }
     }
 
     pub(super) fn ends_soon(&self) -> bool {

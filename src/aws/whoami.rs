@@ -70,7 +70,7 @@ pub async fn whoami(env: &[(OsString, OsString)], tries: &[String]) -> Whoami {
     let region = found.config.region().map(ToString::to_string);
     let credentials = match &found.credentials {
         Ok(credentials) => credentials.clone(),
-        Err(why) => return none(why.clone(), region, &env, names),
+        Err(missing) => return none(missing.why.clone(), region, &env, names),
     };
     let (arn, account) = identity(&found).await;
     let place = bucket::Place::new(&env, region.as_deref());
@@ -119,7 +119,8 @@ async fn identity(found: &Found) -> (Result<String, String>, Option<String>) {
 fn why(failure: &Failure) -> String {
     match failure {
         Failure::Answer(answer) => answer.code.clone().unwrap_or_else(|| format!("HTTP {}", answer.status)),
-        Failure::Unreachable(what) | Failure::NoBase(what) => format!("STS does not answer: {what}"),
+        Failure::Unreachable(what) => format!("STS does not answer: {what}"),
+        Failure::NoBase(missing) => missing.why.clone(),
         Failure::Refused(refusal) => refusal.message.clone(),
     }
 }

@@ -70,7 +70,9 @@ impl News {
             self.said.insert(service.name.clone(), key);
         }
         self.awaited = awaited;
-        if self.awaited.is_empty() && !self.invited && !watch.project.shutting_down {
+        let lives = |service: &Service| matches!(service.state, State::Running | State::Waiting | State::Backoff);
+        let any = watch.services.iter().any(lives);
+        if self.awaited.is_empty() && any && !self.invited && !watch.project.shutting_down {
             self.invited = true;
             lines.extend(invitation(&self.names, watch));
         }

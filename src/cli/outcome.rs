@@ -123,8 +123,10 @@ pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
     };
     let mut aside: Vec<String> = Vec::new();
     aside.extend(service.pid.map(|pid| format!("pid {pid}")));
-    if !elapsed.is_empty() {
-        aside.push(elapsed.to_owned());
+    match service.status.strip_prefix("stopping ") {
+        // The daemon counts better: it knows when force follows.
+        Some(told) if service.state == State::Stopping => aside.push(told.trim_matches(['(', ')']).to_owned()),
+        _ => aside.extend(Some(elapsed.to_owned()).filter(|elapsed| !elapsed.is_empty())),
     }
     match service.state {
         State::Stopping | State::Starting | State::Running => {}

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::context::{Context, milliseconds, request_id};
 use super::failure::{Code, Failure, Kind};
 use super::outcome::survivor;
 use super::patience::{Spoken, tell};
 use super::project::Watching;
 use super::render::list;
-use super::seam::api::{Done, DownRequest, Service, Watch};
+use super::seam::api::{Done, DownRequest, Failed, Service, Watch};
 use super::seam::control::Client;
 use crate::supervisor::State;
 use crate::sys::tty::{Interruption, Interruptions};
+
+/// Within this long the stream of a daemon that is going ends.
+const GOING: Duration = Duration::from_secs(2);
 
 /// How the end came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +37,24 @@ pub(crate) async fn bring_down(
     timeout: Option<Duration>,
 ) -> Result<End, Failure> {
     let request = DownRequest { request: request_id(), timeout_ms: timeout.map(milliseconds) };
-    let done: Done = client.post("/v1/down", &request).await?;
-    say_notes(context, &done);
+    match unless_gone(client.post("/v1/down", &request).await, watching).await? {
+        Some(done) => say_notes(context, &done),
+        None => return Ok(End::Stopped),
+    }
     see_it_end(context, client, watching, interruptions).await
+}
+
+/// A daemon that had nothing left to stop may be gone before its answer is out: that is the end that was asked for.
+async fn unless_gone(answer: Result<Done, Failed>, watching: &mut Watching) -> Result<Option<Done>, Failure> {
+    let failed = match answer {
+        Ok(done) => return Ok(Some(done)),
+        Err(failed) => failed,
+    };
+    let ends = async { while let Ok(Some(_)) = watching.next().await {} };
+    match timeout(GOING, ends).await {
+        Ok(()) => Ok(None),
+        Err(_) => Err(failed.into()),
+    }
 }
 
 /// Watches an end that was already asked for.
@@ -65,8 +85,11 @@ pub(crate) async fn see_it_end(
             why = interruptions.next() => match why {
                 Interruption::Interrupt => {
                     context.terminal.say(format_args!("killing every process of {}", if names.is_empty() { "the project".to_owned() } else { list(&names) }));
-                    let _done: Done = client.post("/v1/kill-all", &serde_json::json!({ "request": request_id() })).await?;
                     end = End::Killed;
+                    let request = serde_json::json!({ "request": request_id() });
+                    if unless_gone(client.post("/v1/kill-all", &request).await, watching).await?.is_none() {
+                        return Ok(end);
+                    }
                 }
                 Interruption::Terminate => return Ok(End::Left(Code::TERMINATED)),
                 Interruption::HangUp => return Ok(End::Left(Code::HUNG_UP)),

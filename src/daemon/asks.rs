@@ -62,10 +62,7 @@ impl World {
         }
         let spec = BaseSpec { aws: self.aws(), env: self.inherited.env.to_vec(), sandbox: self.sandbox_base.clone() };
         let base = Base::new(spec);
-        self.warnings.retain(|warning| !warning.contains(OVERRIDDEN));
-        for found in base.overrides() {
-            self.warnings.insert(format!("{found} {OVERRIDDEN}"));
-        }
+        self.name_overrides(&base);
         if self.wants_aws() {
             let (asked, facts) = (base.clone(), self.facts.clone());
             drop(tokio::task::spawn_local(async move {
@@ -76,6 +73,21 @@ impl World {
             }));
         }
         self.base = Some(base);
+    }
+
+    /// Once the base is known, so is what a profile's `endpoint_url` puts in AWS's place.
+    pub(super) fn base_is(&mut self, identity: String) {
+        self.base_identity = Some(identity);
+        if let Some(base) = self.base.clone() {
+            self.name_overrides(&base);
+        }
+    }
+
+    fn name_overrides(&mut self, base: &Base) {
+        self.warnings.retain(|warning| !warning.contains(OVERRIDDEN));
+        for found in base.overrides() {
+            self.warnings.insert(format!("{found} {OVERRIDDEN}"));
+        }
     }
 
     /// A manifest without roles never asks anybody who we are.

@@ -60,7 +60,8 @@ impl World {
             CommandRequest::Restart(wish) => {
                 let services = self.named(&wish)?;
                 let timeout = wish.timeout_ms.map(Duration::from_millis);
-                let command = Command::Restart { services: services.clone(), timeout, force: wish.force };
+                let command =
+                    Command::Restart { services: services.clone(), timeout, no_deps: wish.no_deps, force: wish.force };
                 self.accept(by, id, command, wish.environment)?;
                 Ok(done(&services, Vec::new()))
             }

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -52,6 +53,8 @@ use crate::sys::{daemonize, users};
 
 /// Requests that wait for the loop; more wait at their sockets.
 const CALLS: usize = 64;
+/// How long the end waits for its own answers to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const SANDBOX_WITHIN: Duration = Duration::from_secs(10);
 
 /// `devsup __daemon`: fd 0 is a socket to the `up` that started us.
@@ -117,7 +120,8 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     }
     // Nobody is heard before the keepers are known that an earlier devsup left: their services are not the owner.
     world.loaded();
-    let serving = tokio::spawn(server::serve(listener, call, keepers));
+    let places = server::places();
+    let serving = tokio::spawn(server::serve(listener, call, keepers, Arc::clone(&places)));
     world.end_leftovers().await;
     world.retain();
     let owner = world.brought.owner.clone();
@@ -127,9 +131,13 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     starter.answer(&Answered::Started { socket: socket.clone(), id, warnings });
     let ended = attend(&mut world, &mut doors).await;
     serving.abort();
+    let clean = world.clean();
+    // Who asked for the end is still being answered, and who watches sees it by this.
+    drop((world, doors));
+    drop(tokio::time::timeout(LAST_WORDS, server::fell_silent(&places)).await);
     drop(std::fs::remove_file(&socket));
     drop(lock);
-    ended.map(|()| world.clean())
+    ended.map(|()| clean)
 }
 
 /// The loop.

@@ -125,6 +125,13 @@ impl World {
         self.order(run, &Order::Kill);
     }
 
+    pub(super) fn order_look(&mut self, run: &RunId) {
+        // One that does not answer is no reason to act from outside.
+        if let Some(held) = self.runs.get(run) {
+            drop(held.link.borrow_mut().order(&Order::LookForDebugger));
+        }
+    }
+
     fn order(&mut self, run: &RunId, order: &Order) {
         let Some(held) = self.runs.get_mut(run) else { return };
         held.unanswered.get_or_insert((now().mono + ANSWER_WITHIN, 0));

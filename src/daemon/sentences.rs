@@ -57,6 +57,7 @@ fn what(what: &Happening) -> String {
             format!("credentials refused: {}: {}; asked again in {}", refusal.code, refusal.message, millis(*retry_ms))
         }
         Happening::LeaseExpired => "its credentials have expired".into(),
+        Happening::SettledForHeld => "no fresh credentials came in time: the held ones are used".into(),
         Happening::Deferred { what } => format!("is not replaced yet: {what}"),
         Happening::Held { lasts_ms: Some(ms) } => format!("is held for {}", millis(*ms)),
         Happening::Held { lasts_ms: None } => "is held".into(),

@@ -155,7 +155,7 @@ impl World {
             Fact::Sweep { run, round } => self.sweep(run, round),
             Fact::OccupierEnded { service } => self.occupier_ended(service),
             Fact::Region(region) => self.region = region,
-            Fact::BaseIs(identity) => self.base_identity = Some(identity),
+            Fact::BaseIs(identity) => self.base_is(identity),
             Fact::SandboxUp(base) => self.sandbox_up(base),
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
@@ -186,6 +186,7 @@ impl World {
             Effect::Spawn { run, service, lease, why } => return self.spawn(run, &service, lease, why),
             Effect::Stop { run, timeout, why } => self.order_stop(&run, timeout, why),
             Effect::Kill { run } => self.order_kill(&run),
+            Effect::Look { run } => self.order_look(&run),
             Effect::Note(note) => self.journal.note(now().wall, &note),
             Effect::Finished => self.finished = true,
         }

@@ -66,9 +66,13 @@ impl Supervisor {
                     self.shorten(now, &name, timeout);
                 }
             }
-            Command::Restart { services, timeout, .. } => {
-                for name in services {
-                    self.restart(now, &name, by, timeout);
+            Command::Restart { services, timeout, no_deps, force: _ } => {
+                for name in &services {
+                    self.restart(now, name, by, timeout);
+                    self.shorten(now, name, timeout);
+                }
+                if !no_deps {
+                    self.want_dependencies(&services);
                 }
             }
             Command::Hold { service, lasts } => self.hold(now, &service, by, lasts),
@@ -127,6 +131,9 @@ impl Supervisor {
     fn restart(&mut self, now: Now, name: &Name, by: &By, timeout: Option<Duration>) {
         self.by_person(name, by, "restart");
         let Some(slot) = self.slot_mut(name) else { return };
+        if slot.want == Want::Down {
+            slot.alone = false;
+        }
         slot.want = Want::Up;
         slot.stop_timeout = timeout;
         slot.clear_way();
@@ -145,8 +152,6 @@ impl Supervisor {
         if slot.rotates() && !unused && slot.wait_fresh.is_none() {
             slot.wait_fresh = Some(now.mono + FRESH_WITHIN);
         }
-        let name = name.clone();
-        self.want_dependencies(std::slice::from_ref(&name));
     }
 
     fn refresh(&mut self, name: &Name, by: &By) {

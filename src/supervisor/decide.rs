@@ -28,6 +28,10 @@ pub(super) enum Move {
     Kill {
         run: u32,
     },
+    /// Before a run is replaced by itself: is a debugger attached?
+    Look {
+        run: u32,
+    },
     Spawn,
     Ask,
     /// No fresh credentials came in time: the held ones must do.
@@ -71,11 +75,11 @@ impl Supervisor {
                 && other.entry.depends_on.contains_key(slot.name())
                 && other.runs.iter().any(|run| !run.stuck())
         });
-        (!waits).then(|| Move::Stop { run: run.number, why: StopWhy::Asked })
+        (!waits).then_some(Move::Stop { run: run.number, why: StopWhy::Asked })
     }
 
     /// Why the run is not what it should be; empty: it is current.
-    pub(super) fn outdated(&self, slot: &Slot, run: &Run, now: Now) -> Vec<Reason> {
+    pub(super) fn outdated(slot: &Slot, run: &Run, now: Now) -> Vec<Reason> {
         let mut reasons = Vec::new();
         if run.revision.entry != slot.revision.entry {
             reasons.push(Reason::ManifestChanged);
@@ -83,14 +87,14 @@ impl Supervisor {
         if run.revision.asked != slot.revision.asked {
             reasons.extend(slot.reasons.iter().filter(|&reason| *reason != Reason::ManifestChanged).cloned());
         }
-        if self.lease_due(slot, run, now) && !reasons.contains(&Reason::Credentials) {
+        if Self::lease_due(slot, run, now) && !reasons.contains(&Reason::Credentials) {
             reasons.push(Reason::Credentials);
         }
         reasons
     }
 
     /// The run lives on a lease that is due, and a fresher one is held.
-    pub(super) fn lease_due(&self, slot: &Slot, run: &Run, now: Now) -> bool {
+    fn lease_due(slot: &Slot, run: &Run, now: Now) -> bool {
         let (Some(on), Some(held)) = (&run.lease, &slot.held) else { return false };
         slot.rotates()
             && on.lease.id != held.lease.id
@@ -106,15 +110,20 @@ impl Supervisor {
         }
         let live: Vec<&Run> = slot.runs.iter().filter(|run| run.live()).collect();
         match live[..] {
-            [old, new] => self.end_overlap(slot, old, new, now),
+            [old, new] => Self::end_overlap(slot, old, new, now),
             [run] if slot.runs.len() == 1 => {
-                let why = self.outdated(slot, run, now);
+                let why = Self::outdated(slot, run, now);
                 if why.is_empty() || !self.may_replace(at, run, &why, now) {
-                    return None;
+                    return look_again(run, &why, now).then_some(Move::Look { run: run.number });
+                }
+                match look(run, &why, now) {
+                    Look::Ask => return Some(Move::Look { run: run.number }),
+                    Look::Wait => return None,
+                    Look::Done => {}
                 }
                 match slot.entry.replace {
                     Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
-                    Replace::Overlap => self.overlap_free(slot, now).then_some(Move::Spawn),
+                    Replace::Overlap => Self::overlap_free(slot, now).then_some(Move::Spawn),
                 }
             }
             _ => None,
@@ -123,9 +132,8 @@ impl Supervisor {
 
     /// Two runs serve. The old one goes when the new one is ready; a new one that is outdated itself, or that a hold came
     /// too late for, goes first.
-    fn end_overlap(&self, slot: &Slot, old: &Run, new: &Run, now: Now) -> Option<Move> {
-        let by_person = new.why.iter().any(|reason| matches!(reason, Reason::Restart { .. }));
-        if new.revision != slot.revision || slot.hold.is_some() && !by_person {
+    fn end_overlap(slot: &Slot, old: &Run, new: &Run, now: Now) -> Option<Move> {
+        if new.revision != slot.revision || slot.hold.is_some() && !by_person(&new.why) {
             return Some(Move::Stop { run: new.number, why: StopWhy::Leftover });
         }
         if new.is_ready() {
@@ -135,7 +143,7 @@ impl Supervisor {
         late.then_some(Move::GiveUpOverlap { run: new.number })
     }
 
-    fn overlap_free(&self, slot: &Slot, now: Now) -> bool {
+    fn overlap_free(slot: &Slot, now: Now) -> bool {
         slot.overlap_again.is_none_or(|again| again <= now.mono)
             // After a failure the next try wants a lease worth the trouble.
             && (slot.overlap_failures == 0 || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
@@ -144,10 +152,10 @@ impl Supervisor {
     /// Is what the new run needs there, and is nobody in the way?
     fn may_replace(&self, at: usize, run: &Run, why: &[Reason], now: Now) -> bool {
         let slot = &self.slots[at];
-        if slot.occupied.is_some() || !self.lease_ready(slot, now) {
+        if slot.occupied.is_some() || !Self::lease_ready(slot, now) {
             return false;
         }
-        if why.iter().any(|reason| matches!(reason, Reason::Restart { .. })) {
+        if by_person(why) {
             return true;
         }
         if slot.hold.is_some() || run.traced.is_some() {
@@ -157,7 +165,7 @@ impl Supervisor {
     }
 
     /// A lease a run may be born with is held (or none is needed), and nobody waits for a fresher one.
-    pub(super) fn lease_ready(&self, slot: &Slot, now: Now) -> bool {
+    pub(super) fn lease_ready(slot: &Slot, now: Now) -> bool {
         !slot.entry.needs_lease()
             || (slot.held.as_ref().is_some_and(|held| held.startable(now)) && slot.wait_fresh.is_none())
     }
@@ -169,7 +177,7 @@ impl Supervisor {
             && slot.runs.is_empty()
             && slot.occupied.is_none()
             && slot.crashes.until.is_none_or(|until| until <= now.mono)
-            && self.lease_ready(slot, now)
+            && Self::lease_ready(slot, now)
             // A replacement was running before: what it depends on does not hold it up.
             && (slot.replacing.is_some() || self.waits_for(slot).is_none())
     }
@@ -194,21 +202,60 @@ impl Supervisor {
         {
             return Some(Move::NoteExpired);
         }
-        self.asks(slot, now).then_some(Move::Ask)
+        Self::asks(slot, now).then_some(Move::Ask)
     }
 
-    fn asks(&self, slot: &Slot, now: Now) -> bool {
+    fn asks(slot: &Slot, now: Now) -> bool {
         slot.asking.is_none()
-            && self.wants_lease(slot, now)
+            && Self::wants_lease(slot, now)
             && slot.refused.as_ref().is_none_or(|refused| refused.retry_at <= now.mono)
     }
 
     /// Is a fresher lease than the held one wanted?
-    pub(super) fn wants_lease(&self, slot: &Slot, now: Now) -> bool {
+    pub(super) fn wants_lease(slot: &Slot, now: Now) -> bool {
         slot.refresh
             || slot.wait_fresh.is_some()
+            // A question that was refused stands until it is answered.
+            || slot.refused.is_some()
             || slot.held.as_ref().is_none_or(|held| !held.startable(now) || held.ask_at(now, &slot.entry) <= now.boot)
     }
+}
+
+/// A look is good for so long; a debugger is looked for again so often; a keeper that hangs is not waited for longer.
+const LOOK_GOOD: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+enum Look {
+    Ask,
+    Wait,
+    Done,
+}
+
+fn by_person(why: &[Reason]) -> bool {
+    why.iter().any(|reason| matches!(reason, Reason::Restart { .. }))
+}
+
+/// Nobody's debugging is cut short by a replacement that nobody asked for.
+fn look(run: &Run, why: &[Reason], now: Now) -> Look {
+    if by_person(why) || run.looked.is_some_and(|at| now.mono.since(at) < LOOK_GOOD) {
+        return Look::Done;
+    }
+    match run.look_asked.filter(|&at| run.looked.is_none_or(|looked| looked < at)) {
+        None => Look::Ask,
+        Some(at) if now.mono.since(at) < LOOK_WITHIN => Look::Wait,
+        // A keeper that does not answer does not keep a service on old credentials.
+        Some(_) => Look::Done,
+    }
+}
+
+/// While a debugger is attached, whether it still is.
+fn look_again(run: &Run, why: &[Reason], now: Now) -> bool {
+    run.traced.is_some() && !why.is_empty() && look_again_at(run).is_some_and(|at| at <= now.mono)
+}
+
+pub(super) fn look_again_at(run: &Run) -> Option<Mono> {
+    run.traced.as_ref().and(run.look_asked).map(|at| at + LOOK_AGAIN)
 }
 
 /// What time alone brings to a run.

@@ -73,6 +73,7 @@ pub enum Command {
     Restart {
         services: Vec<Name>,
         timeout: Option<Duration>,
+        no_deps: bool,
         force: bool,
     },
     /// Nothing replaces these by itself until released, or `until` (absolute, shown as given).
@@ -187,7 +188,7 @@ pub enum Event {
         run: RunId,
         what: String,
     },
-    /// A debugger came to, or left, the tree (`gdb (pid 812)`).
+    /// The answer to a look: a debugger is attached to the tree (`gdb (pid 812)`), or none is.
     Traced {
         run: RunId,
         by: Option<String>,
@@ -245,6 +246,8 @@ pub enum Effect {
     Stop { run: RunId, timeout: Duration, why: StopWhy },
     /// SIGKILL to the whole tree now.
     Kill { run: RunId },
+    /// Is a debugger attached anywhere in the tree? Answered by `Traced`.
+    Look { run: RunId },
     /// Something worth a line in the journal happened.
     Note(Note),
     /// Shutdown is complete: no run is left.
@@ -324,10 +327,12 @@ pub enum Happening {
         retry_ms: u64,
     },
     LeaseExpired,
-    /// A replacement is due but does not happen: held, traced, not ready …
+    /// A replacement is due but does not happen: a debugger, a new run that is not ready …
     Deferred {
         what: String,
     },
+    /// A restart waited for fresh credentials in vain.
+    SettledForHeld,
     Held {
         lasts_ms: Option<u64>,
     },

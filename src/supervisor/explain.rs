@@ -22,7 +22,7 @@ impl Supervisor {
     /// Notes since when each service is in its state.
     pub(super) fn look(&mut self, now: Now) {
         for at in 0..self.slots.len() {
-            let state = self.state(&self.slots[at], now);
+            let state = Self::state(&self.slots[at], now);
             let slot = &mut self.slots[at];
             if slot.seen.0 != state {
                 slot.seen = (state, now.wall, now.mono);
@@ -30,7 +30,7 @@ impl Supervisor {
         }
     }
 
-    fn state(&self, slot: &Slot, now: Now) -> State {
+    fn state(slot: &Slot, now: Now) -> State {
         if let Some(run) = slot.serving() {
             return if run.ready.is_some() { State::Running } else { State::Starting };
         }
@@ -47,7 +47,7 @@ impl Supervisor {
     }
 
     fn explain(&self, slot: &Slot, now: Now) -> View {
-        let state = self.state(slot, now);
+        let state = Self::state(slot, now);
         let newest = slot.serving().or_else(|| slot.runs.last());
         let on = newest.and_then(|run| run.lease.as_ref()).or(slot.held.as_ref());
         View {
@@ -57,7 +57,7 @@ impl Supervisor {
             ready: state == State::Running,
             status: self.status(slot, state, now),
             why: self.why(slot, state, now),
-            next: self.next(slot, state, now),
+            next: Self::next(slot, state, now),
             run: (slot.last_run > 0 && slot.starts > 0).then_some(slot.last_run),
             pid: newest.filter(|run| run.exited.is_none()).and_then(|run| run.pid),
             since: slot.seen.1,
@@ -71,10 +71,11 @@ impl Supervisor {
                 since: hold.since,
                 until: hold.until.map(|(_, wall)| wall),
             }),
-            lease: on.map(|on| self.lease_view(slot, on, now)),
-            credentials: self.credentials(slot, on, now),
+            lease: on.map(|on| Self::lease_view(slot, on, now)),
+            credentials: Self::credentials(slot, on, now),
             refusal: slot.refused.as_ref().map(|refused| refused.refusal.clone()),
             runs: slot.runs.iter().map(|run| run.number).collect(),
+            survivors: slot.runs.iter().flat_map(|run| run.survivors.iter().cloned()).collect(),
         }
     }
 
@@ -121,7 +122,7 @@ impl Supervisor {
             State::Waiting => match (&slot.refused, self.waits_for(slot)) {
                 (Some(refused), _) => Some(refused.refusal.message.clone()),
                 (None, Some(dependency)) => {
-                    let view = self.slot(dependency).map(|slot| self.status(slot, self.state(slot, now), now))?;
+                    let view = self.slot(dependency).map(|slot| self.status(slot, Self::state(slot, now), now))?;
                     Some(format!("{dependency} is {view}"))
                 }
                 (None, None) => None,
@@ -140,7 +141,7 @@ impl Supervisor {
     fn deferred(&self, slot: &Slot, now: Now) -> Option<String> {
         let run = slot.serving()?;
         if let Some(by) = &run.traced {
-            return Some(format!("a replacement would be deferred: {by} attached"));
+            return Some(format!("not replaced while {by} is attached"));
         }
         if let Some(what) = &slot.overlap_why {
             return Some(format!("new run not ready: {what}"));
@@ -152,25 +153,28 @@ impl Supervisor {
             }
             (Some(refused), _) => Some(refused.refusal.message.clone()),
             (None, _) => {
-                let why = self.outdated(slot, run, now);
+                let why = Self::outdated(slot, run, now);
                 let why: Vec<String> = why.iter().map(ToString::to_string).collect();
-                (!why.is_empty()).then(|| format!("about to be replaced: {}", why.join(", ")))
+                let word = if slot.hold.is_some() { "to be replaced once released" } else { "about to be replaced" };
+                (!why.is_empty()).then(|| format!("{word}: {}", why.join(", ")))
             }
         }
     }
 
-    fn next(&self, slot: &Slot, state: State, now: Now) -> Option<String> {
+    fn next(slot: &Slot, state: State, now: Now) -> Option<String> {
         let asks_again = || {
             let refused = slot.refused.as_ref()?;
             let wait = round_up(refused.retry_at.since(now.mono));
             Some(format!("asks again in {wait}, or `devsup creds {} --refresh`", slot.name()))
         };
         match state {
-            State::Waiting => asks_again(),
-            State::Starting => asks_again(),
+            State::Waiting | State::Starting => asks_again(),
             State::Running => asks_again().or_else(|| {
                 let run = slot.serving()?;
                 let on = run.lease.as_ref().filter(|_| slot.rotates())?;
+                if slot.hold.is_some() {
+                    return Some(format!("not replaced until `devsup release {}`", slot.name()));
+                }
                 Some(format!("replaced with fresh credentials in {}", Secs(on.due(now, &slot.entry).since(now.boot))))
             }),
             State::Backoff => {
@@ -183,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    fn lease_view(&self, slot: &Slot, on: &Credentials, now: Now) -> LeaseView {
+    fn lease_view(slot: &Slot, on: &Credentials, now: Now) -> LeaseView {
         let to_due = slot.rotates().then(|| on.due(now, &slot.entry).since(now.boot));
         LeaseView {
             id: on.lease.id,
@@ -193,7 +197,7 @@ impl Supervisor {
         }
     }
 
-    fn credentials(&self, slot: &Slot, on: Option<&Credentials>, now: Now) -> String {
+    fn credentials(slot: &Slot, on: Option<&Credentials>, now: Now) -> String {
         if !slot.entry.needs_lease() {
             return "–".into();
         }

@@ -83,12 +83,12 @@ impl Supervisor {
             || slot.runs.len() != 1
             || slot.hold.is_some()
             || slot.occupied.is_some()
-            || !self.lease_ready(slot, now)
+            || !Self::lease_ready(slot, now)
         {
             return None;
         }
         let run = slot.serving().filter(|run| run.traced.is_none())?;
-        (self.outdated(slot, run, now) == [Reason::Credentials])
+        (Self::outdated(slot, run, now) == [Reason::Credentials])
             .then(|| run.lease.as_ref().map_or(0, |on| on.left_ms(now)))
     }
 

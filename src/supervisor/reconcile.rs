@@ -51,6 +51,12 @@ impl Supervisor {
                 }
                 self.effects.push(Effect::Kill { run: id(run) });
             }
+            Move::Look { run } => {
+                if let Some(run) = self.slots[at].run_mut(run) {
+                    run.look_asked = Some(now.mono);
+                }
+                self.effects.push(Effect::Look { run: id(run) });
+            }
             Move::Spawn => self.spawn(at, now),
             Move::Ask => {
                 self.next_ask += 1;
@@ -61,11 +67,10 @@ impl Supervisor {
             }
             Move::SettleForHeld => {
                 self.slots[at].wait_fresh = None;
-                let what = "no fresh credentials in time, the held ones are used".to_owned();
-                self.note(&name, None, Happening::Deferred { what });
+                self.note(&name, None, Happening::SettledForHeld);
             }
             Move::GiveUpOverlap { run } => {
-                self.overlap_failed(now, at, "not ready in time".to_owned());
+                self.overlap_failed(now, at, "not ready in time");
                 self.stop(at, run, StopWhy::Leftover, now);
             }
             Move::NoteExpired => {
@@ -105,7 +110,7 @@ impl Supervisor {
     fn spawn(&mut self, at: usize, now: Now) {
         let beside = self.slots[at].serving().cloned();
         let mut why = match &beside {
-            Some(old) => self.outdated(&self.slots[at], old, now),
+            Some(old) => Self::outdated(&self.slots[at], old, now),
             None => self.slots[at].replacing.as_ref().map(|replacing| replacing.why.clone()).unwrap_or_default(),
         };
         let slot = &mut self.slots[at];

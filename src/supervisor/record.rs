@@ -23,9 +23,15 @@ impl Supervisor {
             Event::Gone { run } => self.gone(now, &run),
             Event::Survived { run, who } => self.survived(now, &run, who),
             Event::KeeperLost { run, what } => self.broke(now, &run, &what, true),
-            Event::Traced { run, by } => {
-                if let Some(run) = self.slot_mut(&run.service).and_then(|slot| slot.run_mut(run.number)) {
+            Event::Traced { run: id, by } => {
+                if let Some(run) = self.run_mut(&id) {
+                    run.looked = Some(now.mono);
+                    let news = by.clone().filter(|_| run.traced != by);
                     run.traced = by;
+                    if let Some(by) = news {
+                        let what = format!("{by} attached");
+                        self.note(&id.service, Some(id.number), Happening::Deferred { what });
+                    }
                 }
             }
             Event::Occupied { service, by } => self.occupied(&service, by),
@@ -149,16 +155,18 @@ impl Supervisor {
         if older_lives {
             let what = exit.map_or_else(|| "did not start".to_owned(), |exit| exit.to_string());
             slot.give_back(id.number);
-            self.overlap_failed(now, at, what);
+            self.overlap_failed(now, at, &what);
             return;
         }
         slot.replacing = None;
         if !slot.active() {
             return;
         }
-        if accepted {
-            let exit = exit.unwrap_or(Exit::Code(0));
-            slot.ended = Some(if exit.success() { Ended::Done(exit) } else { Ended::Failed(Some(exit)) });
+        if accepted || slot.entry.restart == Restart::Never {
+            slot.ended = Some(match exit {
+                Some(exit) if exit.success() => Ended::Done(exit),
+                Some(_) | None => Ended::Failed(exit),
+            });
             return;
         }
         self.crashed(now, at, id, exit);
@@ -186,13 +194,13 @@ impl Supervisor {
     }
 
     /// A newer run beside a serving one did not get ready: the old one stays, and it is tried again later.
-    pub(super) fn overlap_failed(&mut self, now: Now, at: usize, what: String) {
+    pub(super) fn overlap_failed(&mut self, now: Now, at: usize, what: &str) {
         let slot = &mut self.slots[at];
         slot.overlap_failures += 1;
         let doubled = slot.entry.backoff.first.saturating_mul(1 << (slot.overlap_failures - 1).min(20));
         let wait = self.jitter.around(doubled.min(slot.entry.backoff.max));
         slot.overlap_again = Some(now.mono + wait);
-        slot.overlap_why = Some(what.clone());
+        slot.overlap_why = Some(what.to_owned());
         slot.replacing = None;
         let name = slot.name().clone();
         self.note(&name, None, Happening::Deferred { what: format!("new run not ready: {what}") });
@@ -271,10 +279,10 @@ impl Supervisor {
         let on = slot.serving().and_then(|run| run.lease.clone()).or_else(|| slot.held.clone());
         let wait: Duration = patience(&refusal, attempts, on.as_ref(), now, &mut self.jitter);
         let slot = &mut self.slots[at];
-        slot.refresh = false;
-        if refusal.lasting && slot.wait_fresh.is_some() {
+        if refusal.lasting {
+            slot.refresh = false;
             // No use to wait for a fresh one: what is held is what there is.
-            slot.wait_fresh = Some(now.mono);
+            slot.wait_fresh = slot.wait_fresh.map(|_| now.mono);
         }
         let known = slot
             .refused

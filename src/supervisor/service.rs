@@ -42,6 +42,9 @@ pub(super) struct Run {
     pub(super) survivors: Vec<String>,
     pub(super) survived_at: Option<Mono>,
     pub(super) traced: Option<String>,
+    /// When it was last asked, and when last answered, whether a debugger is attached.
+    pub(super) look_asked: Option<Mono>,
+    pub(super) looked: Option<Mono>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ impl Run {
             survivors: Vec::new(),
             survived_at: None,
             traced: None,
+            look_asked: None,
+            looked: None,
         }
     }
 

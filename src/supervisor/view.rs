@@ -59,8 +59,10 @@ pub struct View {
     /// The sentence of the CREDENTIALS column: `41m left, rotates in 31m`, `EXPIRED 2m ago`, `–`.
     pub credentials: String,
     pub refusal: Option<Refusal>,
-    /// Live runs with their phases, newest last: two during an overlap.
+    /// Live runs, newest last: two during an overlap.
     pub runs: Vec<u32>,
+    /// What SIGKILL did not end: `pid 812 (D state)`.
+    pub survivors: Vec<String>,
 }
 
 impl View {

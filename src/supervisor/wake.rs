@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::decide::{KEEPER_LATE, overlap_patience, ready_at};
+use super::decide::{KEEPER_LATE, LOOK_WITHIN, look_again_at, overlap_patience, ready_at};
 use super::service::Slot;
 use super::time::{Boot, Mono, Now, Wake};
 
@@ -51,6 +51,8 @@ fn run_deadlines(slot: &Slot, mono: &mut Vec<Mono>) {
             run.stopping.as_ref().filter(|stopping| !stopping.killed).map(|stopping| stopping.deadline + KEEPER_LATE),
         );
         mono.extend(ready_at(slot, run));
+        mono.extend(run.look_asked.map(|at| at + LOOK_WITHIN));
+        mono.extend(look_again_at(run));
         mono.extend(run.survived_at.map(|at| at + super::SURVIVORS_WAIT));
     }
     if let [_, new] = &slot.runs[..] {

@@ -1,30 +1,70 @@
 """What the client programs share: a world without inherited AWS settings, checks that count, and processes that end."""
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
+import traceback
 
 BIN = os.path.dirname(sys.executable)
 _passed = 0
+_failed = 0
+
+
+class Unmet(Exception):
+    """Counted already: what follows in this part of the program cannot hold either."""
 
 
 def check(what, condition, detail=""):
-    """One fact. The first that does not hold ends the program."""
-    global _passed
-    if not condition:
-        sys.exit(f"FAILED: {what} {detail}")
-    _passed += 1
+    """One fact. Answers it, so that a part may go on without it."""
+    global _passed, _failed
+    if condition:
+        _passed += 1
+    else:
+        _failed += 1
+        print(f"FAILED: {what} {detail}".rstrip(), flush=True)
+    return bool(condition)
+
+
+def require(what, condition, detail=""):
+    """One fact that the rest of this part stands on."""
+    if not check(what, condition, detail):
+        raise Unmet(what)
+
+
+@contextlib.contextmanager
+def part(name):
+    """A part that breaks off is a failure, says so, and the next part runs all the same."""
+    began = time.monotonic()
+    try:
+        yield
+    except Unmet as what:
+        print(f"   {name}: broke off at `{what}`; the rest of this part did not run", flush=True)
+    except Exception:
+        check(f"{name}: broke off; the rest of this part did not run", False, "\n" + traceback.format_exc())
+    finally:
+        print(f"   {name}: {time.monotonic() - began:.1f} s", flush=True)
 
 
 def done():
-    print(f"   {_passed} checks ok")
+    """Ends the program; its last line is what `run` counts."""
+    print(f"{_passed} passed, {_failed} failed", flush=True)
+    sys.exit(1 if _failed or not _passed else 0)
+
+
+def end_by_signals():
+    """A program that is told to end leaves by its `finally`s, which end what it started."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def clean_env(home, **more):
-    """An environment with nothing of this machine's AWS settings or proxies in it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DEVSUP")) and "proxy" not in k.lower()}
+    """An environment with nothing of this machine's AWS settings, proxies or session in it."""
+    ours = ("AWS_", "DEVSUP", "XDG_", "MINISTACK", "GITHUB_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and "proxy" not in k.lower()}
     kept.update(
         HOME=home,
         PATH=BIN + os.pathsep + os.environ["PATH"],
@@ -38,9 +78,15 @@ def clean_env(home, **more):
     return kept
 
 
-def run(argv, env, cwd, timeout=120):
-    """(exit code, stdout, stderr) of one command."""
-    done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+def run(argv, env, cwd, timeout=60, **more):
+    """(exit code, stdout, stderr) of one command; one that hangs is ended, and answers 124 as timeout(1) does."""
+    try:
+        done = subprocess.run(
+            argv, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **more
+        )
+    except subprocess.TimeoutExpired as hung:
+        said = [(stream or b"").decode(errors="replace") for stream in (hung.stdout, hung.stderr)]
+        return 124, said[0], f"{said[1]}\n(no end within {timeout} s)"
     return done.returncode, done.stdout, done.stderr
 
 
@@ -55,27 +101,25 @@ def refused(call, *args, **kwargs):
     return "ok"
 
 
-def wait_until(what, condition, seconds=30):
-    """Polls a condition; says which one never came."""
+def wait_until(what, condition, seconds=30, pause=0.1):
+    """Polls a condition; one that never comes ends this part."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
-            sys.exit(f"FAILED: waited {seconds} s for {what}")
-        time.sleep(0.1)
+        require(f"within {seconds} s: {what}", time.monotonic() <= end)
+        time.sleep(pause)
 
 
 def first_line(process, seconds=30):
-    """The first line of a process's stdout (a pipe, unbuffered)."""
+    """The next line of a process's stdout (a pipe, unbuffered)."""
     line = b""
     end = time.monotonic() + seconds
     while not line.endswith(b"\n"):
         ready, _, _ = select.select([process.stdout], [], [], max(0, end - time.monotonic()))
         byte = process.stdout.read(1) if ready else b""
-        if not byte:
-            sys.exit(f"FAILED: {process.args[0]} said {line!r} and no whole line")
+        require("a whole line from a program", byte, f"{process.args[0]} said {line!r}")
         line += byte
     return line.decode()
 

@@ -3,27 +3,22 @@
 Production gives each service an instance, a role and a bucket of its own. In development they share one instance, whose role
 may use none of the buckets, only assume the three roles. First act: as that role, everything is denied. Second act: devsup.
 
-usage: ministack_story.py [DEVSUP]      without DEVSUP: only what the emulator does by itself
+usage: ministack_story.py DEVSUP
 """
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
 
 import boto3
-from botocore.config import Config
 
-from harness import check, clean_env, done, end, refused, run, wait_until
+from emulator import ACCOUNT, REGION, SERVICES, Emulator, build, role
+from harness import check, clean_env, done, end_by_signals, part, refused, require, run
 from imds_front import Front
 
-ACCOUNT = "000000000000"
-REGION = "us-east-1"
-SERVICES = {"a": "bucket1", "b": "bucket2", "c": "bucket3"}
 MANIFEST = f"""
 name = "three-buckets"
 
@@ -60,77 +55,6 @@ for bucket in ("bucket1", "bucket2", "bucket3"):
         answers[bucket] = error.response["Error"]["Code"]
 print(json.dumps(answers))
 """
-
-
-def role(name):
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Emulator:
-    """MiniStack on loopback, strict about who may do what."""
-
-    def __init__(self, home):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        env = clean_env(home, AUTH="true", BIND_HOST="127.0.0.1", GATEWAY_PORT=str(self.port), MINISTACK_IMDS_V2_REQUIRED="1")
-        self.log = open(os.path.join(home, "ministack.log"), "wb")
-        self.process = subprocess.Popen(["ministack"], env=env, cwd=home, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
-        wait_until("MiniStack to listen", self.listens, 60)
-
-    def listens(self):
-        check("MiniStack runs", self.process.poll() is None)
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def client(self, name, keys):
-        return boto3.client(
-            name,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys.get("SessionToken"),
-            config=Config(retries={"total_max_attempts": 2}),
-        )
-
-    def close(self):
-        end(self.process)
-        self.log.close()
-
-
-def allow(actions, resources):
-    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resources}]})
-
-
-def trust(principal):
-    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def build(emulator):
-    """What Terraform would make; answers the way to a session of role-dev, as the instance gets one."""
-    root = {"AccessKeyId": "test", "SecretAccessKey": "test"}
-    s3, iam = emulator.client("s3", root), emulator.client("iam", root)
-    # The instance itself: somebody whom role-dev trusts, as EC2's service is trusted in AWS.
-    iam.create_user(UserName="instance")
-    iam.put_user_policy(UserName="instance", PolicyName="be", PolicyDocument=allow("sts:AssumeRole", role("role-dev")))
-    keys = iam.create_access_key(UserName="instance")["AccessKey"]
-    iam.create_role(RoleName="role-dev", AssumeRolePolicyDocument=trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/instance"}))
-    targets = [role(f"service-{name}") for name in SERVICES]
-    iam.put_role_policy(RoleName="role-dev", PolicyName="assume", PolicyDocument=allow("sts:AssumeRole", targets))
-    for name, bucket in SERVICES.items():
-        s3.create_bucket(Bucket=bucket)
-        iam.create_role(RoleName=f"service-{name}", AssumeRolePolicyDocument=trust({"AWS": role("role-dev")}))
-        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-        iam.put_role_policy(RoleName=f"service-{name}", PolicyName="bucket", PolicyDocument=allow("s3:*", resources))
-    sts = emulator.client("sts", keys)
-    return lambda: sts.assume_role(RoleArn=role("role-dev"), RoleSessionName="i-0123456789abcdef0")["Credentials"]
 
 
 def first_act(emulator, front):
@@ -184,7 +108,12 @@ def second_act(emulator, front, devsup, home):
 
     try:
         code, out, err = do("up", "-d", "--wait", "--wait-timeout", "60s")
-        check("devsup up -d --wait", code == 0, out + err)
+        require("devsup up -d --wait", code == 0, out + err)
+        for name, url in (("AWS_ENDPOINT_URL", emulator.url), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", front.url)):
+            check(f"up names {name}, by which it does not ask AWS", f"{name} = {url}" in err, err)
+        code, out, err = do("ps")
+        check("and so does ps", code == 0 and f"AWS_ENDPOINT_URL = {emulator.url}" in out + err, out + err)
+        check("which shows three roles", all(f"service-{name}" in out for name in SERVICES) and "base identity" in out, out)
         handed_out = front.handed_out
         check("devsup took its base identity from the metadata service", handed_out >= 2, handed_out)
         in_a = ("exec", "a", "--")
@@ -198,6 +127,8 @@ def second_act(emulator, front, devsup, home):
         for bucket in ("bucket2", "bucket3"):
             code, out, err = do(*in_a, "aws", "s3", "ls", f"s3://{bucket}/")
             check(f"aws s3 ls s3://{bucket}/", code != 0 and "AccessDenied" in err, out + err)
+        code, out, err = do("exec", "dev", "--", "aws", "s3", "ls", "s3://bucket1/")
+        check("aws s3 ls s3://bucket1/ as the instance", code != 0 and "AccessDenied" in err, out + err)
         for name, own in {**SERVICES, "dev": None}.items():
             code, out, err = do("exec", name, "--", sys.executable, "-B", "-c", PROBE)
             check(f"the probe as {name}", code == 0, out + err)
@@ -213,24 +144,27 @@ def second_act(emulator, front, devsup, home):
 
 
 def main(devsup):
+    end_by_signals()
     with tempfile.TemporaryDirectory() as home:
         env = clean_env(home)
         del env["AWS_EC2_METADATA_DISABLED"]
         os.environ.clear()
         os.environ.update(env)
-        emulator = Emulator(home)
-        try:
-            front = Front(emulator.port, "role-dev", build(emulator))
+        with part("MiniStack"):
+            emulator = Emulator(home)
             try:
-                first_act(emulator, front)
-                if devsup:
-                    second_act(emulator, front, devsup, home)
+                front = Front(emulator.port, "role-dev", build(emulator))
+                try:
+                    with part("first act"):
+                        first_act(emulator, front)
+                    with part("second act"):
+                        second_act(emulator, front, devsup, home)
+                finally:
+                    front.close()
             finally:
-                front.close()
-        finally:
-            emulator.close()
+                emulator.close()
     done()
 
 
 if __name__ == "__main__":
-    main(os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(os.path.abspath(sys.argv[1]))

@@ -1,7 +1,7 @@
 """boto3 and the AWS CLI against `devsup sandbox`: the wire, the refusals, the expiry, the faults.
 
 usage: sandbox_conformance.py DEVSUP
-DEVSUP_SANDBOX_COMMAND (shell words) replaces `DEVSUP sandbox -f services.toml --format json`; then it must serve the same manifest.
+DEVSUP_SANDBOX_COMMAND (shell words) replaces `DEVSUP -f services.toml sandbox --format json`; then it must serve the same manifest.
 """
 
 import io
@@ -19,7 +19,7 @@ import urllib.request
 import boto3
 from botocore.config import Config
 
-from harness import check, clean_env, done, end, first_line, refused, run, wait_until
+from harness import check, clean_env, done, end, end_by_signals, first_line, part, refused, run, wait_until
 
 ACCOUNT = "123456789012"
 MANIFEST = f"""
@@ -38,7 +38,7 @@ command = "true"
 role = "arn:aws:iam::{ACCOUNT}:role/service-b"
 
 [sandbox]
-lease = "6s"
+lease = "60s"
 buckets = {{ bucket1 = ["service-a"], bucket2 = ["service-b"] }}
 """
 
@@ -81,7 +81,7 @@ def identities(ready, base):
     check("role id", user["AssumedRoleId"].startswith("AROA") and user["AssumedRoleId"].endswith(":me"), user)
     check("key id", keys["AccessKeyId"].startswith("ASIASANDBOX"), keys["AccessKeyId"])
     left = keys["Expiration"].timestamp() - time.time()
-    check("the lease is the sandbox's, not the 900 s asked for", 3 < left <= 6.5, left)
+    check("the lease is the sandbox's, not the 900 s asked for", 50 < left <= 60.5, left)
 
     check("unknown role", refused(sts.assume_role, RoleArn=role("nobody"), RoleSessionName="me") == "AccessDenied")
     check("session name", refused(sts.assume_role, RoleArn=role("service-a"), RoleSessionName="a b") == "ValidationError")
@@ -157,7 +157,9 @@ def objects(ready, base):
 
 
 def expiry(ready, base):
-    keys = client("sts", ready, base).assume_role(RoleArn=role("service-a"), RoleSessionName="me")["Credentials"]
+    # AWS gives no less than 900 s, and boto3 knows that; the sandbox gives less to who asks for less.
+    asks = client("sts", ready, base, parameter_validation=False)
+    keys = asks.assume_role(RoleArn=role("service-a"), RoleSessionName="me", DurationSeconds=3)["Credentials"]
     sts, s3 = client("sts", ready, keys), client("s3", ready, keys)
     wait_until("the session's end", lambda: refused(sts.get_caller_identity) == "ExpiredToken", 15)
     check("expired at S3", refused(s3.list_objects_v2, Bucket="bucket1") == "ExpiredToken")
@@ -184,7 +186,7 @@ def faults(ready, base):
         check("a dropped connection", "onnection" in type(error).__name__, repr(error))
     admin(ready, "faults", {"skew_s": 300})
     left = sts.assume_role(RoleArn=role("service-a"), RoleSessionName="me")["Credentials"]["Expiration"].timestamp() - time.time()
-    check("skew", 300 <= left < 310, left)
+    check("skew", 350 <= left <= 360.5, left)
     admin(ready, "faults", {"skew_s": 3600})
     check("too much skew", ask() == "SignatureDoesNotMatch")
     admin(ready, "faults", {"slow_ms": 300})
@@ -228,7 +230,7 @@ def command_line(ready, base, home):
     check("aws sts assume-role", code == 0, err)
 
     def as_service_a(*words):
-        # The CLI takes a second to start and a lease lives six: each command gets a fresh one.
+        # On a busy machine the CLI takes seconds to start: each command gets a fresh lease.
         keys = client("sts", ready, base).assume_role(RoleArn=role("service-a"), RoleSessionName="me")["Credentials"]
         env.update(
             AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
@@ -252,31 +254,33 @@ def command_line(ready, base, home):
 
 
 def main(devsup):
+    end_by_signals()
     with tempfile.TemporaryDirectory() as home:
         manifest = os.path.join(home, "services.toml")
         with open(manifest, "w") as file:
             file.write(MANIFEST)
         given = os.environ.get("DEVSUP_SANDBOX_COMMAND")
-        argv = shlex.split(given) if given else [devsup, "sandbox", "-f", manifest, "--format", "json"]
+        argv = shlex.split(given) if given else [devsup, "-f", manifest, "sandbox", "--format", "json"]
         env = clean_env(home)
         os.environ.clear()
         os.environ.update(env)
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=env, cwd=home)
         try:
-            ready = json.loads(first_line(process))
-            base = {
-                "AccessKeyId": ready["access_key_id"],
-                "SecretAccessKey": ready["secret_access_key"],
-                "SessionToken": ready["session_token"],
-            }
-            identities(ready, base)
-            refusals(ready, base)
-            objects(ready, base)
-            expiry(ready, base)
-            faults(ready, base)
-            command_line(ready, base, home)
-            process.stdin.close()
-            check("it ends when its stdin does", process.wait(10) == 0)
+            with part("start"):
+                ready = json.loads(first_line(process))
+                base = {
+                    "AccessKeyId": ready["access_key_id"],
+                    "SecretAccessKey": ready["secret_access_key"],
+                    "SessionToken": ready["session_token"],
+                }
+                for each in (identities, refusals, objects, expiry, faults):
+                    with part(each.__name__):
+                        each(ready, base)
+                with part("command_line"):
+                    command_line(ready, base, home)
+            with part("end"):
+                process.terminate()
+                check("it ends when it is told to", process.wait(10) == 143, process.returncode)
         finally:
             end(process)
     done()

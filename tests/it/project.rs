@@ -27,14 +27,11 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The binary under test: cargo's, unless another one is to be tried.
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("DEVSUP_TEST_BIN").map_or_else(|| env!("CARGO_BIN_EXE_devsup").into(), PathBuf::from)
-}
+pub(crate) use crate::place::devsup as binary;
 
 /// The scriptable badly behaved program, as a word for a manifest.
 pub(crate) fn misbehave() -> String {
-    let path = Path::new(env!("CARGO_BIN_EXE_devsup")).with_file_name("examples").join("misbehave");
+    let path = binary().with_file_name("examples").join("misbehave");
     assert!(path.exists(), "{} is missing: `cargo build --examples`", path.display());
     path.to_str().expect("a path of this machine").to_owned()
 }

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::super::chain::innermost;
+use super::super::chain::{Missing, innermost};
 use crate::supervisor::Refusal;
 
 /// Why there is no answer that can be used. No Debug: an answer may quote the request it refuses.
@@ -15,8 +15,8 @@ pub(in crate::aws) enum Failure {
     Answer(Answer),
     /// No answer of HTTP at all; one sentence why.
     Unreachable(String),
-    /// The chain gave no credentials; one sentence why.
-    NoBase(String),
+    /// The chain gave no credentials.
+    NoBase(Missing),
     /// Already a refusal.
     Refused(Box<Refusal>),
 }

@@ -81,8 +81,7 @@ impl Kind {
     /// Will asking again within seconds not help?
     pub(super) fn lasting(self) -> bool {
         match self {
-            // Base credentials that ran out come back by themselves (a login, fresh instance metadata).
-            Self::Expired | Self::Throttled | Self::IdentityProvider | Self::Server | Self::Foreign => false,
+            Self::Throttled | Self::IdentityProvider | Self::Server | Self::Foreign => false,
             _ => true,
         }
     }

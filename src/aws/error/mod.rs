@@ -5,6 +5,8 @@
 //! `Exception` that some answers carry. What must never happen: a secret in a sentence. So only the first line of AWS's
 //! message is ever shown, and of a signature mismatch nothing (it may quote the request, token included).
 
+use std::time::Duration;
+
 mod failure;
 mod hint;
 mod kind;
@@ -13,7 +15,7 @@ pub(super) use failure::{Answer, Failure, date_ms};
 use kind::Kind;
 
 use super::arn;
-use super::chain::one_line;
+use super::chain::{Missing, one_line};
 use crate::manifest::Role;
 use crate::supervisor::{Refusal, Wall};
 
@@ -29,6 +31,8 @@ pub(super) struct About<'a> {
     pub(super) source: String,
     /// `sts.eu-west-1.amazonaws.com`
     pub(super) endpoint: String,
+    /// The setting that names it instead of AWS's own.
+    pub(super) sent_by: Option<&'static str>,
     pub(super) proxy: Option<String>,
     pub(super) region: Option<String>,
     pub(super) at: Wall,
@@ -55,12 +59,15 @@ impl About<'_> {
     }
 }
 
+/// How soon to look again whether a person has logged in.
+const PERSON: Duration = Duration::from_secs(15);
+
 /// The refusal for a failure.
 pub(super) fn refusal(failure: &Failure, about: &About<'_>) -> Refusal {
     match failure {
         Failure::Answer(answer) => answered(answer, about),
         Failure::Unreachable(what) => unreachable(what, about),
-        Failure::NoBase(what) => no_base(what, about),
+        Failure::NoBase(missing) => no_base(missing, about),
         Failure::Refused(refusal) => (**refusal).clone(),
     }
 }
@@ -79,7 +86,7 @@ fn answered(answer: &Answer, about: &About<'_>) -> Refusal {
         side: side.map(str::to_owned),
         caller,
         request_id: answer.request_id.clone(),
-        retry_after: answer.retry_after,
+        retry_after: answer.retry_after.or_else(|| (kind == Kind::Expired).then_some(PERSON)),
         at: about.at,
     }
 }
@@ -90,13 +97,7 @@ fn unreachable(what: &str, about: &About<'_>) -> Refusal {
             format!(" through the proxy {proxy}"),
             format!("check that the proxy {proxy} is up and lets `{}` through, or add it to NO_PROXY", about.endpoint),
         ),
-        None => (
-            String::new(),
-            format!(
-                "check DNS, the route and the VPC endpoint for `{}`; no proxy is set (HTTPS_PROXY)",
-                about.endpoint
-            ),
-        ),
+        None => (String::new(), direct(about)),
     };
     Refusal {
         message: format!("`{}` does not answer{through}: {what}", about.endpoint),
@@ -106,17 +107,30 @@ fn unreachable(what: &str, about: &About<'_>) -> Refusal {
     }
 }
 
-/// Not lasting: at boot the instance's metadata may come after devsup, and a login in another terminal mends it at once.
-fn no_base(what: &str, about: &About<'_>) -> Refusal {
+/// What to look at where nothing answers and no proxy stands between.
+fn direct(about: &About<'_>) -> String {
+    let endpoint = &about.endpoint;
+    if let Some(setting) = about.sent_by {
+        return format!("`{setting}` sends devsup there instead of to AWS: mend it, or drop it");
+    }
+    let region = about.region.as_deref().map_or_else(String::new, |region| format!("the region `{region}`, "));
+    format!("check {region}DNS, the route and the VPC endpoint for `{endpoint}`; no proxy is set (HTTPS_PROXY)")
+}
+
+/// Lasting: it takes a person (a login, a profile) or the machine (at boot metadata may come after devsup), so nobody should
+/// wait for it at a prompt; but once done it should be seen soon.
+fn no_base(missing: &Missing, about: &About<'_>) -> Refusal {
+    let usual = || {
+        "log in (`aws sso login`), name a profile with `[aws] profile` or `--profile`, or attach an instance profile to \
+         this machine; `devsup up --sandbox` needs none"
+            .to_owned()
+    };
     Refusal {
-        message: format!("no base credentials: {what}"),
-        hint: Some(
-            "log in (`aws sso login`), name a profile with `[aws] profile` or `--profile`, or attach an instance profile to \
-             this machine; `devsup up --sandbox` needs none"
-                .to_owned(),
-        ),
+        message: format!("no base credentials: {}", missing.why),
+        hint: Some(missing.hint.clone().unwrap_or_else(usual)),
         side: Some("caller".to_owned()),
-        ..own("NoBaseCredentials", Lasting::No, about)
+        retry_after: Some(PERSON),
+        ..own("NoBaseCredentials", Lasting::Yes, about)
     }
 }
 

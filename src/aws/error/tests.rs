@@ -113,7 +113,7 @@ const CATALOGUE: &[Row] = &[
         403,
         "ExpiredToken",
         "The security token included in the request is expired",
-        false,
+        true,
         Some("caller"),
         "expired",
         "aws sso login",
@@ -122,7 +122,7 @@ const CATALOGUE: &[Row] = &[
         400,
         "ExpiredTokenException",
         "The security token included in the request is expired",
-        false,
+        true,
         Some("caller"),
         "expired",
         "aws sso login",
@@ -339,9 +339,10 @@ fn skew_retry_after_and_proxy_are_told() {
 #[test]
 fn a_missing_base_is_asked_for_again() {
     let role = sample::role();
-    let none = refusal(&Failure::NoBase("profile `dev` holds no credentials".into()), &about(&role));
-    assert_eq!((none.code.as_str(), none.lasting), ("NoBaseCredentials", false));
-    assert!(none.message.contains("profile `dev`") && none.hint.expect("a hint").contains("--sandbox"));
+    let none = refusal(&Failure::NoBase(Missing::new("nobody gave any")), &about(&role));
+    assert_eq!((none.code.as_str(), none.lasting), ("NoBaseCredentials", true));
+    assert!(none.retry_after.is_some_and(|after| after < Duration::from_mins(1)));
+    assert!(none.message.contains("nobody gave any") && none.hint.expect("a hint").contains("--sandbox"));
 }
 
 #[test]
@@ -352,7 +353,7 @@ fn stale_base_and_chaining_are_recognised_with_and_without_exception() {
             .into_iter()
             .all(stale)
     );
-    assert!(!stale("AccessDenied") && !Failure::NoBase(String::new()).base_is_stale());
+    assert!(!stale("AccessDenied") && !Failure::NoBase(Missing::new("")).base_is_stale());
     let chained = "exceeds the 1 hour session limit for roles assumed by role chaining.";
     assert!(Failure::Answer(answer(400, "ValidationError", chained)).is_chain_limit());
 }

@@ -11,7 +11,7 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
 use crate::cli::render::detail::{Setting, key, refusal};
-use crate::cli::seam::api::{CredentialsJson, Creds as Answer, Done, ServicesRequest, Watch};
+use crate::cli::seam::api::{CredentialsJson, Creds as Answer, Done, Service, ServicesRequest, Watch};
 use crate::cli::stopping::say_notes;
 
 /// Each service's role, real identity, expiry and next rotation; what AWS refused and how to mend it
@@ -48,7 +48,7 @@ impl Creds {
         Ok(if self.refresh && answers.iter().any(refused) { Code::CREDENTIALS_REFUSED } else { Code::OK })
     }
 
-    /// Until each has been answered: a lease issued, or a refusal given, later than what was there before.
+    /// Until each has been answered: it is on other credentials than before, or a refusal was given since.
     async fn refresh(&self, context: &Context, connection: &Connection, before: &Watch) -> Result<(), Failure> {
         let request = ServicesRequest {
             request: request_id(),
@@ -64,8 +64,10 @@ impl Creds {
         let old = answered(before);
         until(context, &connection.client, None, |watch| {
             let new = answered(watch);
+            // A held service keeps the credentials it has until it is released: nothing of it changes to wait for.
             let silent = |name: &&String| {
-                watch.services.iter().any(|s| s.name == **name && s.role.is_some()) && new.get(*name) == old.get(*name)
+                let waits = |s: &Service| s.name == **name && s.role.is_some() && s.held.is_none();
+                watch.services.iter().any(waits) && new.get(*name) == old.get(*name)
             };
             let waiting: Vec<String> = done.services.iter().filter(silent).cloned().collect();
             Ok::<_, Failure>(if waiting.is_empty() { Verdict::Over(()) } else { Verdict::Waiting(waiting) })
@@ -77,7 +79,8 @@ impl Creds {
 
 /// What tells one answer of STS from the next.
 fn answered(watch: &Watch) -> BTreeMap<String, (Option<String>, Option<String>)> {
-    let answer = |held: &CredentialsJson| (held.issued.clone(), held.error.as_ref().map(|error| error.at.clone()));
+    let answer =
+        |held: &CredentialsJson| (held.access_key_id.clone(), held.error.as_ref().map(|error| error.at.clone()));
     let services = watch.services.iter();
     services.filter_map(|service| Some((service.name.clone(), answer(service.credentials.as_ref()?)))).collect()
 }

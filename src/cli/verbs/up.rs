@@ -7,6 +7,7 @@
 //!                                                   └─ Ctrl-C, attached; HUP; TERM; reader gone ─▶ leave, project stays
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -92,21 +93,30 @@ impl Up {
     }
 
     fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
-        for (name, service) in &loaded.manifest.services {
-            let chosen = if self.services.is_empty() {
-                service.autostart
-            } else {
-                self.services.iter().any(|wanted| wanted == name.as_str())
-            };
-            let needed =
-                !self.no_deps && loaded.manifest.services.values().any(|other| other.depends_on.contains_key(name));
+        for name in self.wanted(loaded) {
+            let Some(service) = loaded.manifest.services.get(&name) else { continue };
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
-            if chosen || needed {
-                let command = shell_words::join(service.command.argv());
-                context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
-            }
+            let command = shell_words::join(service.command.argv());
+            context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
         }
         Ok(Code::OK)
+    }
+
+    /// Those named, or all with autostart, and what they need.
+    fn wanted(&self, loaded: &Loaded) -> BTreeSet<Name> {
+        let services = &loaded.manifest.services;
+        let mut found: Vec<Name> = match self.services.as_slice() {
+            [] => services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect(),
+            named => named.iter().map(|name| Name::new(name)).collect(),
+        };
+        let mut wanted = BTreeSet::new();
+        while let Some(name) = found.pop() {
+            if let Some(service) = services.get(&name).filter(|_| !self.no_deps) {
+                found.extend(service.depends_on.keys().filter(|needed| !wanted.contains(*needed)).cloned());
+            }
+            wanted.insert(name);
+        }
+        wanted
     }
 
     fn start(&self, context: &Context, loaded: &Loaded) -> Start {

@@ -1,5 +1,7 @@
 //! `devsup whoami`.
 
+use std::ffi::OsStr;
+
 use clap::Args;
 
 use crate::cli::args::Format;
@@ -19,6 +21,8 @@ pub(crate) struct Whoami {
     tries: Vec<String>,
 }
 
+const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
 fn bucket(text: &str) -> Result<String, String> {
     match text.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/')) {
         Some(name) if !name.is_empty() && !name.contains('/') => Ok(name.to_owned()),
@@ -28,7 +32,12 @@ fn bucket(text: &str) -> Result<String, String> {
 
 impl Whoami {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
-        let answer = aws::whoami(&context.aws_environment(), &self.tries).await;
+        let mut env = context.aws_environment();
+        if context.globals.profile.is_some() {
+            // As for the AWS CLI and `up`: a profile that is asked for wins over keys that lie around.
+            env.retain(|(name, _)| !KEYS.iter().any(|key| name == OsStr::new(key)));
+        }
+        let answer = aws::whoami(&env, &self.tries).await;
         match context.terminal.format {
             Format::Json => context.terminal.json(&json(&answer))?,
             Format::Table => context.terminal.print(&text(&answer, context.terminal.talk))?,

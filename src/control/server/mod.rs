@@ -35,9 +35,18 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// How many may talk at once. Full again when everybody has had the last answer.
+pub fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CONNECTIONS))
+}
+
+/// Until nobody is being answered any more.
+pub async fn fell_silent(places: &Semaphore) {
+    drop(places.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await);
+}
+
 /// Serves for ever; the daemon drops it when the last tree is gone.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers, places: Arc<Semaphore>) {
     let guests = Arc::new(Semaphore::new(GUESTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };

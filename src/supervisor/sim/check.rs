@@ -94,7 +94,7 @@ impl World {
                 assert!(self.ledger.shut && !self.ledger.finished, "finished twice, or without a shutdown");
                 self.ledger.finished = true;
             }
-            Effect::Kill { .. } | Effect::Note(_) => {}
+            Effect::Kill { .. } | Effect::Look { .. } | Effect::Note(_) => {}
         }
     }
 

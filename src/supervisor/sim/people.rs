@@ -46,7 +46,9 @@ impl World {
         let service = self.anybody();
         let ms = 1 + self.rng.next() % (self.life * 2).min(3_600_000);
         match self.rng.next() % 24 {
-            0 | 1 => self.command(Command::Restart { services: vec![service], timeout: None, force: true }),
+            0 | 1 => {
+                self.command(Command::Restart { services: vec![service], timeout: None, no_deps: false, force: true })
+            }
             2 => self.command(Command::Stop { services: vec![service], timeout: None }),
             3..=5 => self.command(Command::Start { services: vec![service], no_deps: false }),
             6 => self.command(Command::Start { services: vec![service], no_deps: true }),
@@ -120,14 +122,21 @@ impl World {
         let run = self.trees.keys().find(|run| run.service == *service).cloned();
         if let Some(run) = run {
             self.ledger.excuse(service, self.now.boot + Duration::from_millis(ms));
+            self.debuggers.insert(run.clone());
             self.step(Event::Traced { run: run.clone(), by: Some("gdb (pid 812)".into()) });
+            self.debuggers.remove(&run);
             self.later_once(ms, Event::Traced { run, by: None });
         }
     }
 
     fn restart_storm(&mut self, service: &Name) {
         for _ in 0..5 {
-            self.command(Command::Restart { services: vec![service.clone()], timeout: None, force: true });
+            self.command(Command::Restart {
+                services: vec![service.clone()],
+                timeout: None,
+                no_deps: false,
+                force: true,
+            });
             let ms = self.rng.next() % 3;
             self.pass(ms);
         }

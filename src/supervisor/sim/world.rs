@@ -36,7 +36,6 @@ pub(super) struct Tree {
     pub(super) stop_sent: bool,
     pub(super) exited: bool,
     pub(super) started: bool,
-    kill_at: Option<u64>,
 }
 
 pub(super) struct World {
@@ -53,6 +52,7 @@ pub(super) struct World {
     /// STS refuses everybody until then; some services are refused for their own fault until then.
     pub(super) outage: u64,
     pub(super) denied: BTreeMap<Name, u64>,
+    pub(super) debuggers: BTreeSet<RunId>,
     pub(super) life: u64,
     pub(super) ledger: Ledger,
     pub(super) steps: u64,
@@ -89,6 +89,7 @@ impl World {
             trees: BTreeMap::new(),
             outage: 0,
             denied: BTreeMap::new(),
+            debuggers: BTreeSet::new(),
             life,
             ledger: Ledger::default(),
             steps: 0,
@@ -198,6 +199,7 @@ impl World {
         match effect {
             Effect::Ask { ask, service } => self.answer(ask, &service),
             Effect::Forget { .. } | Effect::Note(_) => {}
+            Effect::Look { run } => self.look(run),
             Effect::Spawn { run, .. } => self.spawn(run),
             Effect::Stop { run, timeout, .. } => self.stop(&run, timeout),
             Effect::Kill { run } => self.kill(&run),
@@ -225,7 +227,7 @@ impl World {
     }
 
     fn spawn(&mut self, run: RunId) {
-        self.trees.insert(run.clone(), Tree { stop_sent: false, exited: false, started: false, kill_at: None });
+        self.trees.insert(run.clone(), Tree { stop_sent: false, exited: false, started: false });
         let temper = self.tempers[&run.service].clone();
         let quick = 1 + self.rng.next() % 20;
         if temper.start_fails > 0 && self.rng.next().is_multiple_of(temper.start_fails) {
@@ -247,17 +249,25 @@ impl World {
         }
     }
 
+    /// The keeper looks; one in twenty hangs.
+    fn look(&mut self, run: RunId) {
+        if self.rng.next().is_multiple_of(20) {
+            self.ledger.trouble(&run.service, self.now);
+        } else {
+            let by = self.debuggers.contains(&run).then(|| "gdb (pid 812)".to_owned());
+            self.later(1, Event::Traced { run, by });
+        }
+    }
+
     fn stop(&mut self, run: &RunId, timeout: Duration) {
         let timeout = u64::try_from(timeout.as_millis()).expect("small");
         let temper = self.tempers[&run.service].clone();
         let Some(tree) = self.trees.get_mut(run) else { return };
         tree.stop_sent = true;
-        match temper.polite.filter(|&ms| ms < timeout) {
-            Some(ms) => self.end(run, ms, Exit::Code(0)),
-            None => {
-                tree.kill_at = Some(self.now.mono.0 + timeout);
-                self.force(run, timeout);
-            }
+        if let Some(ms) = temper.polite.filter(|&ms| ms < timeout) {
+            self.end(run, ms, Exit::Code(0));
+        } else {
+            self.force(run, timeout);
         }
     }
 
@@ -332,7 +342,9 @@ fn words(effect: &Effect) -> String {
             format!("spawn {run} on {lease:?} {why:?} {:?} ready_timeout {:?}", service.replace, service.ready_timeout)
         }
         Effect::Note(note) => format!("note {:?} {:?}", note.service, note.what),
-        Effect::Forget { .. } | Effect::Stop { .. } | Effect::Kill { .. } | Effect::Finished => format!("{effect:?}"),
+        Effect::Forget { .. } | Effect::Look { .. } | Effect::Stop { .. } | Effect::Kill { .. } | Effect::Finished => {
+            format!("{effect:?}")
+        }
     }
 }
 
@@ -372,7 +384,7 @@ pub(super) fn random_service(rng: &mut Jitter, at: u64, life: u64) -> Service {
             depends_on.insert(Name::new(below), edge);
         }
     }
-    let role = (rng.next() % 5 > 0).then(|| random_role(rng, &name, life));
+    let role = (!rng.next().is_multiple_of(5)).then(|| random_role(rng, &name, life));
     let replace = if rng.next().is_multiple_of(3) { Replace::Overlap } else { Replace::Restart };
     let ready_timeout = if rng.next().is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(5) };
     Service {

@@ -69,7 +69,7 @@ fn i04_a_second_restart_joins_before_the_spawn_and_is_one_more_after_it() {
     stage.over("a", 2, 0);
     assert_eq!(stage.said(), ["spawn a#3 (restart (alice))"]);
     let by = crate::supervisor::By { uid: 1, user: "bob".into() };
-    let command = Command::Restart { services: vec![Name::new("a")], timeout: None, force: false };
+    let command = Command::Restart { services: vec![Name::new("a")], timeout: None, no_deps: false, force: false };
     stage.event(Event::Commanded { request: "same".into(), by: by.clone(), command: command.clone() });
     assert_eq!(stage.said(), ["replace a#3"]);
     stage.over("a", 3, 0);

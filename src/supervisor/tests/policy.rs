@@ -242,7 +242,7 @@ fn another_ones_hold_is_not_restarted_over_without_force() {
     stage.bring_up(&["a"]);
     stage.hold("a");
     let bob = By { uid: 1001, user: "bob".into() };
-    let restart = |force| Command::Restart { services: vec![Name::new("a")], timeout: None, force };
+    let restart = |force| Command::Restart { services: vec![Name::new("a")], timeout: None, no_deps: false, force };
     let refused = stage.supervisor.refuses(&bob, &restart(false)).expect("held by alice");
     assert!(refused.contains("held by alice") && refused.contains("--force"), "{refused}");
     assert_eq!(stage.supervisor.refuses(&bob, &restart(true)), None);
@@ -330,6 +330,64 @@ fn a_second_stop_may_only_shorten_the_first() {
     assert_eq!(stage.said(), ["stop a#1"]);
     stage.command(Command::Shutdown { timeout: Some(Duration::ZERO) });
     assert_eq!(stage.said(), ["stop a#1"]);
+}
+
+#[test]
+fn no_rotation_while_a_debugger_is_attached_and_one_as_soon_as_it_is_gone() {
+    let mut stage = Stage::new(vec![with_role("a")]);
+    stage.bring_up(&["a"]);
+    stage.debugger = Some("gdb (pid 812)".into());
+    stage.until_asked(&["a"]);
+    stage.grant("a", LIFE);
+    stage.pass(5 * MIN);
+    assert!(!stage.said().contains(&"replace a#1".to_owned()));
+    assert!(stage.view("a").why.is_some_and(|why| why.contains("gdb (pid 812)")));
+    stage.debugger = None;
+    stage.pass(15_000);
+    assert_eq!(stage.said(), ["replace a#1"]);
+}
+
+#[test]
+fn a_person_is_obeyed_though_a_debugger_is_attached() {
+    let mut stage = Stage::new(vec![service("a")]);
+    stage.bring_up(&["a"]);
+    stage.debugger = Some("gdb (pid 812)".into());
+    stage.restart("a");
+    assert_eq!(stage.said(), ["replace a#1"]);
+}
+
+#[test]
+fn never_restarted_means_never_though_no_process_came_of_it() {
+    let mut stage = Stage::new(vec![Service { restart: Restart::Never, ..service("a") }]);
+    stage.event(Event::StartFailed { run: run("a", 1), what: "no such file".into() });
+    stage.event(Event::Gone { run: run("a", 1) });
+    assert_eq!(stage.view("a").state, State::Failed);
+}
+
+#[test]
+fn a_refused_question_is_asked_again_though_a_good_lease_is_held() {
+    let mut stage = Stage::new(vec![with_role("a")]);
+    stage.bring_up(&["a"]);
+    stage.command(Command::Refresh { services: vec![Name::new("a")] });
+    stage.refuse("a", "Unreachable", false);
+    stage.said();
+    stage.pass(15_000);
+    assert_eq!(stage.said(), ["ask a"]);
+    stage.grant("a", LIFE);
+    assert_eq!(stage.said(), ["forget 1", "replace a#1"], "the wish outlived the refusal");
+}
+
+#[test]
+fn restart_without_dependencies_leaves_them_down() {
+    let mut stage = Stage::new(vec![needs(service("a"), "b", Condition::Started), service("b")]);
+    stage.bring_up(&["b"]);
+    stage.started("a", 1);
+    stage.stop("b");
+    stage.over("b", 1, 0);
+    stage.said();
+    let services = vec![Name::new("a")];
+    stage.command(Command::Restart { services, timeout: None, no_deps: true, force: false });
+    assert_eq!(stage.said(), ["replace a#1"]);
 }
 
 #[test]

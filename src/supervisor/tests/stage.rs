@@ -20,6 +20,8 @@ pub(super) struct Stage {
     words: Vec<String>,
     asks: BTreeMap<String, AskId>,
     requests: u32,
+    /// Attached to whatever is looked at.
+    pub(super) debugger: Option<String>,
 }
 
 pub(super) fn service(name: &str) -> Service {
@@ -94,8 +96,14 @@ pub(super) fn refusal(code: &str, lasting: bool) -> Refusal {
 impl Stage {
     pub(super) fn new(services: Vec<Service>) -> Self {
         let now = Now { mono: Mono(1_000_000), boot: Boot(1_000_000), wall: Wall(1_790_000_000_000) };
-        let mut stage =
-            Self { supervisor: Supervisor::new(1), now, words: Vec::new(), asks: BTreeMap::new(), requests: 0 };
+        let mut stage = Self {
+            supervisor: Supervisor::new(1),
+            now,
+            words: Vec::new(),
+            asks: BTreeMap::new(),
+            requests: 0,
+            debugger: None,
+        };
         let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
         stage.load(services);
         stage.command(Command::Start { services: names, no_deps: false });
@@ -108,6 +116,7 @@ impl Stage {
     }
 
     pub(super) fn event(&mut self, event: Event) {
+        let mut looks = Vec::new();
         for effect in self.supervisor.step(self.now, event) {
             let word = match effect {
                 Effect::Ask { ask, service } => {
@@ -125,9 +134,17 @@ impl Stage {
                 Effect::Kill { run } => format!("kill {run}"),
                 Effect::Forget { lease } => format!("forget {}", lease.0),
                 Effect::Finished => "finished".into(),
+                Effect::Look { run } => {
+                    looks.push(run);
+                    continue;
+                }
                 Effect::Note(_) => continue,
             };
             self.words.push(word);
+        }
+        for run in looks {
+            let by = self.debugger.clone();
+            self.event(Event::Traced { run, by });
         }
     }
 
@@ -144,7 +161,7 @@ impl Stage {
     }
 
     pub(super) fn restart(&mut self, name: &str) {
-        self.command(Command::Restart { services: vec![Name::new(name)], timeout: None, force: false });
+        self.command(Command::Restart { services: vec![Name::new(name)], timeout: None, no_deps: false, force: false });
     }
 
     pub(super) fn stop(&mut self, name: &str) {

@@ -7,8 +7,8 @@ use crate::project::Project;
 fn manifest(lease: &str) -> String {
     format!(
         "name = 'shop'\n[aws]\nregion = 'eu-west-1'\nrole_prefix = 'arn:aws:iam::033145145979:role/'\n\
-         [services.a]\nrole = 'service-a'\ncommand = 'sleep 600'\n[services.plain]\ncommand = 'sleep 600'\n\
-         [sandbox]\nlease = '{lease}'\nbuckets = {{ bucket1 = ['service-a'], bucket2 = ['nobody'] }}\n"
+         [services.a]\nrole = 'service-a'\ncommand = 'sleep 600'\n[services.b]\nrole = 'service-b'\ncommand = 'sleep 600'\n[services.plain]\ncommand = 'sleep 600'\n\
+         [sandbox]\nlease = '{lease}'\nbuckets = {{ bucket1 = ['service-a'], bucket2 = ['service-b'] }}\n"
     )
 }
 
@@ -59,7 +59,8 @@ fn refresh_brings_a_new_key_and_a_new_run() {
     let after = project.until_one("a", |a| a.run > before[0].run && a.ready, "it runs on them");
     assert_ne!(key(&after), key(&before[0]));
     assert_eq!(after.crashes, 0);
-    assert_eq!(project.service("plain").pid, before[1].pid);
+    assert_eq!(project.service("b").pid, before[1].pid);
+    assert_eq!(project.service("plain").pid, before[2].pid);
     let json = project.devsup(&["creds", "--format", "json"]).ok().stdout;
     assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{json}");
 }

@@ -108,6 +108,7 @@ fn a_service_without_a_role_gets_nothing_of_the_shells_aws() {
     for (name, value) in inherited {
         assert!(!log.contains(&format!("{name}={value}")), "{name}: {log}");
     }
+    assert!(project.sandbox_url("a").starts_with("http://127.0.0.1:"));
     let said = project.devsup(&["env", "a"]).ok().stderr;
     assert!(said.contains("AWS_PROFILE") && !said.contains("not-for-services"), "named, not shown: {said}");
 }
