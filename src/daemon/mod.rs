@@ -154,12 +154,13 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
                     end(world, asked_to_end);
                 }
             }
-            Some(fact) = doors.facts.recv() => world.fact(fact),
-            Some(call) = doors.calls.recv() => world.called(call),
+            // Before those who talk: however many they are, no deadline waits for them.
             ticked = doors.clocks.ticked() => {
                 ticked?;
                 world.woke();
             }
+            Some(fact) = doors.facts.recv() => world.fact(fact),
+            Some(call) = doors.calls.recv() => world.called(call),
         }
         // Whatever came meanwhile is one change for those who watch.
         while let Ok(fact) = doors.facts.try_recv() {

@@ -44,6 +44,11 @@ fn until_gone(pids: &[u32]) {
     wait_until(&format!("{pids:?} are gone"), || !pids.iter().any(|&pid| lives(pid)));
 }
 
+/// The daemon itself ends a moment after it has said that it does.
+fn until_nothing_is_left(project: &Project) {
+    wait_until("nothing of the project is left", || project.alive().is_empty());
+}
+
 fn keeper_of(project: &Project, service: &str) -> u32 {
     let one = project.until_one(service, |one| one.pid.is_some(), "it runs");
     tree::look(one.pid.expect("just seen")).expect("it is there").parent

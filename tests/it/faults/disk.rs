@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{daemon, lives, send, until_gone};
+use super::{daemon, lives, send, until_gone, until_nothing_is_left};
 use crate::project::{Project, wait_until};
 
 #[test]
@@ -25,7 +25,7 @@ fn a_service_outlives_its_logs_folder() {
     // Nobody can reach it by its socket any more, but a signal still ends it in order.
     send(daemon, Signal::SIGTERM);
     until_gone(&[daemon, pid]);
-    assert!(project.alive().is_empty(), "{:#?}", project.alive());
+    until_nothing_is_left(&project);
     project.devsup(&["up", "-d"]).ok();
     assert!(project.service("a").ready || project.service("a").pid.is_some());
 }

@@ -4,7 +4,7 @@ use devsup::control::api::Service;
 use devsup::supervisor::State;
 use nix::sys::signal::Signal;
 
-use super::{STUBBORN, badly, daemon, keeper_of, lives, send, tree_of, until_gone};
+use super::{STUBBORN, badly, daemon, keeper_of, lives, send, tree_of, until_gone, until_nothing_is_left};
 use crate::project::Project;
 
 fn two(stop_timeout: &str) -> Project {
@@ -24,7 +24,7 @@ fn when_the_daemon_is_killed_its_keepers_end_everything() {
     all.extend(project.service("polite").pid);
     send(daemon(&project), Signal::SIGKILL);
     until_gone(&all);
-    assert!(project.alive().is_empty(), "{:#?}", project.alive());
+    until_nothing_is_left(&project);
     project.devsup(&["ps"]).ends(5);
     let up = project.devsup(&["up", "-d"]).ok();
     assert!(!up.stderr.contains("stale") && !up.stderr.contains("error"), "{up:#?}");

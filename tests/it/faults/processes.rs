@@ -4,7 +4,7 @@ use devsup::control::api::ExitJson;
 use devsup::supervisor::State;
 use nix::sys::signal::Signal;
 
-use super::{STUBBORN, badly, keeper_of, send, tree_of, until_gone};
+use super::{STUBBORN, badly, keeper_of, send, tree_of, until_gone, until_nothing_is_left};
 use crate::project::Project;
 
 fn alone(command: &str, more: &str) -> Project {
@@ -55,9 +55,9 @@ fn who_ignores_the_stop_signal_is_killed_with_all_it_started() {
     assert_eq!(project.service("other").pid, other);
     project.devsup(&["start", "a"]).ok();
     let third = tree_of(keeper_of(&project, "a"), 3);
-    let down = project.devsup(&["down"]).ok();
+    project.devsup(&["down"]).ok();
     until_gone(&third);
-    assert!(project.alive().is_empty(), "{:#?} {down:#?}", project.alive());
+    until_nothing_is_left(&project);
 }
 
 #[test]
