@@ -47,8 +47,8 @@ impl World {
                     crate::control::peer::Standing::Inside(service) => service,
                     _ => None,
                 };
-                let who = whose.as_ref().map_or("a process left behind", Name::as_str);
-                let sentence = format!("{who}: a process of it asked devsup for {wanted} and was refused");
+                let who = if whose.is_some() { "a process of it" } else { "a process left behind" };
+                let sentence = format!("{who} asked devsup for {wanted} and was refused");
                 self.journal.tell(now().wall, "refused", whose.as_ref(), Some(&by), sentence);
             }
         }
@@ -88,7 +88,10 @@ impl World {
         let of_run = runs.clone().filter_map(|(_, held)| held.issued_key.clone()).next_back();
         Beside {
             access_key_id: lease.map(|lease| lease.credentials.access_key_id.clone()).or(of_run),
-            issued: lease.map(|lease| lease.issued),
+            issued: view.lease.as_ref().map(|shown| {
+                let life = shown.lease.expires.since(shown.lease.issued);
+                lease.map_or(shown.lease.expires_wall - life, |lease| lease.issued)
+            }),
             log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
         }
     }
@@ -116,7 +119,7 @@ impl World {
     }
 
     fn held_credentials(&self, service: &str) -> Option<Rc<Credentials>> {
-        let lease = self.supervisor.held_lease(service)?;
+        let lease = self.supervisor.held_lease(now(), service)?;
         self.leases.get(&lease).map(|held| Rc::clone(&held.credentials))
     }
 
@@ -163,7 +166,7 @@ impl World {
             return;
         };
         if reveal {
-            let sentence = format!("{name}: {} had its environment revealed", by.user);
+            let sentence = "its environment was revealed".to_owned();
             self.journal.tell(now().wall, "revealed", Some(&service.name), Some(by), sentence);
         }
         let held = self.held_credentials(name);

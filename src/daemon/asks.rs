@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::clocks::now;
 use super::world::{Fact, World};
 use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, SandboxBase, Who, child_environment};
-use crate::manifest::{Aws, Service, read_env_files};
-use crate::supervisor::{AskId, Event, Refusal};
+use crate::manifest::{Aws, Name, Service, read_env_files};
+use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;
 
 /// STS answers a hundred roles in well under a second at this width, and is not flooded.
@@ -96,8 +96,31 @@ impl World {
     }
 
     pub(super) fn sandbox_up(&mut self, base: SandboxBase) {
+        let first = self.sandbox_port == 0;
+        self.sandbox_port = base.url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
         self.sandbox_base = Some(base);
         self.make_base();
+        if !first {
+            self.renew_all();
+        }
+    }
+
+    /// Another sandbox knows nothing of what the last one issued: every run gets credentials of the new one.
+    fn renew_all(&mut self) {
+        let up = |name: &Name| self.supervisor.view(now(), name.as_str()).is_some_and(|view| view.want == Want::Up);
+        let (roles, based): (Vec<_>, Vec<_>) = self
+            .manifest
+            .services
+            .values()
+            .filter(|service| (service.needs_lease() || service.inherit_aws) && up(&service.name))
+            .partition(|service| service.needs_lease());
+        let names = |services: Vec<&Arc<Service>>| services.iter().map(|service| service.name.clone()).collect();
+        let (roles, based) = (names(roles), names(based));
+        let by = By { user: "the new sandbox".into(), ..self.brought.owner.clone() };
+        let id = |what| format!("sandbox-{what}-{}", now().mono.0);
+        self.command(id("roles"), by.clone(), Command::Refresh { services: roles });
+        let restart = Command::Restart { services: based, timeout: None, no_deps: true, force: true };
+        self.command(id("base"), by, restart);
     }
 
     pub(super) fn child_environment(

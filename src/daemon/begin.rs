@@ -36,6 +36,7 @@ pub(super) struct Begun {
     pub(super) loaded: Loaded,
     pub(super) folder: Folder,
     pub(super) lock: Lock,
+    pub(super) umask: u32,
     pub(super) socket: PathBuf,
 }
 
@@ -64,7 +65,7 @@ impl Starter {
 }
 
 /// What the preparations come to when they do not come to a daemon.
-pub(super) fn begin(starter: &Starter) -> Result<Begun, Answered> {
+pub(super) fn begin(starter: &Starter, umask: u32) -> Result<Begun, Answered> {
     let start = starter.read().map_err(Answered::Failed)?;
     let env = |name: &str| Inherited::lookup(&start.environment.env, name);
     let loaded = load(&start.manifest, &start.environment.env, start.insecure).map_err(Answered::Failed)?;
@@ -89,7 +90,7 @@ pub(super) fn begin(starter: &Starter) -> Result<Begun, Answered> {
     open_log(&folder.daemon_log(), env("DEVSUP_LOG").as_deref()).map_err(|error| failed(&error))?;
     daemonize::enter(&loaded.manifest.dir).map_err(|error| failed(&error))?;
     daemonize::set_comm(&format!("{COMM}{}", loaded.manifest.name));
-    Ok(Begun { start, loaded, folder, lock, socket })
+    Ok(Begun { start, loaded, folder, lock, umask, socket })
 }
 
 /// Reads and checks the manifest in this environment.

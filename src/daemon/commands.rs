@@ -11,7 +11,7 @@ use crate::control::api::{Done, Failed, FailedKind, Handed, ServicesRequest, UpR
 use crate::control::convert::clock_time;
 use crate::keeper::protocol::Order;
 use crate::manifest::Name;
-use crate::supervisor::{By, Command, Event, RunId, State};
+use crate::supervisor::{By, Command, Event, RunId, State, Want};
 
 /// So many answered requests are remembered.
 const REMEMBERED: usize = 256;
@@ -65,14 +65,7 @@ impl World {
                 self.accept(by, id, command, wish.environment)?;
                 Ok(done(&services, Vec::new()))
             }
-            CommandRequest::Refresh(wish) => {
-                let mut services = self.named(&wish)?;
-                if wish.all || wish.services.is_empty() {
-                    services.retain(|name| self.manifest.services.get(name).is_some_and(|entry| entry.needs_lease()));
-                }
-                self.accept(by, id, Command::Refresh { services: services.clone() }, wish.environment)?;
-                Ok(done(&services, Vec::new()))
-            }
+            CommandRequest::Refresh(wish) => self.refresh(by, id, wish),
             CommandRequest::Down(wish) => {
                 let timeout = wish.timeout_ms.map(Duration::from_millis);
                 self.accept(by, id, Command::Shutdown { timeout }, None)?;
@@ -100,6 +93,23 @@ impl World {
         }
     }
 
+    /// Only what is wanted up has credentials to be fresher.
+    fn refresh(&mut self, by: &By, id: String, wish: ServicesRequest) -> Result<Done, Failed> {
+        let mut services = self.named(&wish)?;
+        let wanted = |world: &Self, name: &Name| {
+            world.supervisor.view(now(), name.as_str()).is_some_and(|view| view.want == Want::Up)
+        };
+        if wish.all {
+            let has_role = |name: &Name| self.manifest.services.get(name).is_some_and(|entry| entry.needs_lease());
+            services.retain(|name| has_role(name) && wanted(self, name));
+        } else if let Some(down) = services.iter().find(|name| !wanted(self, name)) {
+            let error = format!("service `{down}`: it is not running, so there is nothing to refresh");
+            return Err(Failed::new(FailedKind::NotRunning, error).hint(format!("devsup start {down}")));
+        }
+        self.accept(by, id, Command::Refresh { services: services.clone() }, wish.environment)?;
+        Ok(done(&services, Vec::new()))
+    }
+
     fn accept(&mut self, by: &By, id: String, command: Command, handed: Option<Handed>) -> Result<(), Failed> {
         if let Some(why) = self.supervisor.refuses(by, &command) {
             return Err(Failed::new(FailedKind::Failed, why));
@@ -110,9 +120,9 @@ impl World {
         Ok(())
     }
 
-    /// Later runs start from this environment; the base identity too, where it came from variables.
-    fn adopt(&mut self, by: &By, handed: Option<Handed>) {
-        let Some(handed) = handed else { return };
+    /// Later runs start from this environment; the base identity too, where it came from variables: then it is made anew.
+    fn adopt(&mut self, by: &By, handed: Option<Handed>) -> bool {
+        let Some(handed) = handed else { return false };
         let identity = |env: &[(std::ffi::OsString, std::ffi::OsString)]| -> Vec<_> {
             let of_base = |name: &str| name.starts_with("AWS_") || matches!(name, "HOME" | "PATH");
             env.iter().filter(|(name, _)| name.to_str().is_some_and(of_base)).cloned().collect()
@@ -123,6 +133,7 @@ impl World {
         if changed {
             self.make_base();
         }
+        changed
     }
 
     fn up(&mut self, by: &By, up: UpRequest) -> Result<Done, Failed> {
@@ -143,23 +154,42 @@ impl World {
             return Err(no_such(unknown, loaded.manifest.services.keys()));
         }
         let services: Vec<Name> = if up.services.is_empty() {
-            loaded.manifest.services.values().filter(|s| s.autostart).map(|s| s.name.clone()).collect()
+            // What is missing, and what failed for good; what has ended well, or is being tried, is left alone.
+            let missing = |name: &Name| {
+                let view = self.supervisor.view(now(), name.as_str());
+                view.is_none_or(|view| view.want == Want::Down || view.state == State::Failed)
+            };
+            let all = loaded.manifest.services.values().filter(|service| service.autostart);
+            all.map(|service| service.name.clone()).filter(missing).collect()
         } else {
             up.services.iter().map(|name| Name::new(name)).collect()
         };
-        let aws_changed = loaded.manifest.aws != self.manifest.aws;
+        let before = self.aws();
+        for (given, own) in [("DEVSUP_PROFILE", &mut self.brought.profile), ("DEVSUP_REGION", &mut self.brought.region)]
+        {
+            if let Some(given) = Inherited::lookup(env, given).filter(|given| !given.is_empty()) {
+                *own = Some(given);
+            }
+        }
+        let every: Vec<Name> =
+            loaded.manifest.services.values().filter(|service| service.autostart).map(|s| s.name.clone()).collect();
         self.manifest = loaded.manifest;
         self.renew_sandbox();
+        let aws_changed = self.aws() != before;
         if aws_changed {
+            self.region = self.aws().region;
+        }
+        let adopted = self.adopt(by, up.environment);
+        if aws_changed && !adopted {
             self.make_base();
         }
-        self.adopt(by, up.environment);
         self.loaded();
-        let mut notes = self.up_already(&services);
+        let concerned = if up.services.is_empty() { every } else { services.clone() };
+        let mut notes = self.up_already(&concerned);
         notes.extend(loaded.warnings.iter().map(|warning| warning.title().to_owned()));
         let command = Command::Start { services: services.clone(), no_deps: up.no_deps };
         self.accept(by, up.request, command, None)?;
-        Ok(done(&services, notes))
+        Ok(done(&concerned, notes))
     }
 
     /// Tells the supervisor the manifest, with the numbers of the runs found on disk.
@@ -190,13 +220,13 @@ impl World {
             })?;
         }
         let whom = if main { "main process" } else { "tree" };
-        let sentence = format!("{service}: {} sent signal {signal} to its {whom}", by.user);
+        let sentence = format!("signal {signal} was sent to its {whom}");
         self.journal.tell(now().wall, "signalled", Some(&service), Some(by), sentence);
         Ok(done(&[service], Vec::new()))
     }
 
     fn all(&self) -> Vec<Name> {
-        self.supervisor.views(now()).into_iter().map(|view| view.name).collect()
+        self.manifest.services.keys().cloned().collect()
     }
 
     fn named(&self, wish: &ServicesRequest) -> Result<Vec<Name>, Failed> {

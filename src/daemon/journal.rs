@@ -146,7 +146,7 @@ mod tests {
         let text = fs::read_to_string(path).expect("readable");
         let event: Event = serde_json::from_str(text.trim_end()).expect("one JSON line");
         assert_eq!((event.event.as_str(), event.run), ("exited", Some(4)));
-        assert_eq!(event.reason.as_deref(), Some("a: run 4 crashed: exit 3"));
+        assert_eq!(event.reason.as_deref(), Some("run 4 crashed: exit 3"));
         assert_eq!(event.more.get("crash"), Some(&Value::Bool(true)));
     }
 

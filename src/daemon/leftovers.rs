@@ -122,7 +122,7 @@ impl World {
             }
         }
         for (service, pid) in said {
-            let sentence = format!("{service}: keeper {pid} of an earlier devsup did not end in time and was killed");
+            let sentence = format!("keeper {pid} of an earlier devsup did not end in time and was killed");
             self.journal.tell(now().wall, "swept", Some(&service), None, sentence);
         }
     }
@@ -148,8 +148,8 @@ impl World {
         let found: Vec<Marked> = orphans();
         for marked in &found {
             let sentence = format!(
-                "{}: run {} of an earlier devsup left {} (pid {}): it is ended",
-                marked.run.service, marked.run.number, marked.comm, marked.pid
+                "run {} of an earlier devsup left {} (pid {}): it is ended",
+                marked.run.number, marked.comm, marked.pid
             );
             self.journal.tell(now().wall, "swept", Some(&marked.run.service), None, sentence);
         }

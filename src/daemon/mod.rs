@@ -65,10 +65,11 @@ pub fn run() -> ExitCode {
         starter.answer(&Answered::Failed(Failed::new(FailedKind::Failed, "the daemon could not start").cause(error)));
         ExitCode::FAILURE
     };
-    if let Err(error) = daemonize::detach() {
-        return fail(starter, &error);
-    }
-    let begun = match begin(&starter) {
+    let umask = match daemonize::detach() {
+        Ok(umask) => umask,
+        Err(error) => return fail(starter, &error),
+    };
+    let begun = match begin(&starter, umask) {
         Ok(begun) => begun,
         Err(answered) => {
             starter.answer(&answered);
@@ -199,7 +200,7 @@ fn world(
     facts: mpsc::UnboundedSender<Fact>,
     keepers: Keepers,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
-    let Begun { start, loaded, folder, lock, socket: _ } = begun;
+    let Begun { start, loaded, folder, lock, umask, socket: _ } = begun;
     let manifest = loaded.manifest;
     let named: Vec<Name> = if start.services.is_empty() {
         manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
@@ -216,6 +217,7 @@ fn world(
             folder,
             sandbox: start.sandbox,
             insecure: start.insecure,
+            umask,
             profile: start.profile,
             region: start.region,
             since,
@@ -229,6 +231,7 @@ fn world(
         base: None,
         sandbox: None,
         sandbox_base: None,
+        sandbox_port: 0,
         base_identity: None,
         asking: Rc::new(Semaphore::new(asks::ASKS_AT_ONCE)),
         leases: BTreeMap::new(),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::clocks::now;
 use super::leftovers::HolderInfo;
 use super::watched::watched;
-use super::world::{Fact, Held, World, lost};
+use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
 use crate::keeper::protocol::{LogSpec, Order, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
@@ -42,7 +42,11 @@ impl World {
     ) -> Vec<Event> {
         match self.try_spawn(&run, service, lease, why) {
             Ok(()) => Vec::new(),
-            Err(what) => vec![Event::StartFailed { run, what }],
+            Err(what) => {
+                // No keeper will say that its tree is empty; one that was started and lost is swept as well.
+                self.later(Duration::ZERO, Fact::Sweep { run: run.clone(), round: 0 });
+                vec![Event::StartFailed { run, what }]
+            }
         }
     }
 
@@ -75,6 +79,7 @@ impl World {
                 command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
             },
             daemon: std::process::id(),
+            umask: self.brought.umask,
         };
         let folder = self.brought.folder.service_logs(service.name.as_str());
         private_folder(&folder).map_err(|error| error.to_string())?;
@@ -118,51 +123,63 @@ impl World {
     }
 
     pub(super) fn order_stop(&mut self, run: &RunId, timeout: Duration, why: StopWhy) {
-        self.order(run, &Order::Stop { timeout, why });
+        self.order(run, &Order::Stop { timeout, why }, timeout);
     }
 
     pub(super) fn order_kill(&mut self, run: &RunId) {
-        self.order(run, &Order::Kill);
+        self.order(run, &Order::Kill, Duration::ZERO);
     }
 
     pub(super) fn order_look(&mut self, run: &RunId) {
         // One that does not answer is no reason to act from outside.
         if let Some(held) = self.runs.get(run) {
+            // It is gone: the end of its socket says so too.
             drop(held.link.borrow_mut().order(&Order::LookForDebugger));
         }
     }
 
-    fn order(&mut self, run: &RunId, order: &Order) {
+    /// `grace`: what the run has before its keeper would send SIGKILL.
+    fn order(&mut self, run: &RunId, order: &Order, grace: Duration) {
         let Some(held) = self.runs.get_mut(run) else { return };
-        held.unanswered.get_or_insert((now().mono + ANSWER_WITHIN, 0));
+        let due = now().mono + ANSWER_WITHIN;
+        held.unanswered = Some(Unanswered { due, force_at: due + grace, tried: Tried::Nothing });
         // An error says that it is gone: the end of its socket says so too.
         if let Err(error) = held.link.borrow_mut().order(order) {
             tracing::debug!(%error, %run, "an order could not be sent");
         }
     }
 
-    /// A keeper that does not answer: first its tree is killed past it, then the keeper itself.
+    /// A keeper that does not answer is woken first, for it may only have been stopped; when the run has had its time, its
+    /// tree is killed past it; then the keeper itself.
     pub(super) fn press_unanswered(&mut self, at: Mono) {
-        let late: Vec<(RunId, u32, u32)> = self
+        let late: Vec<(RunId, u32, Unanswered)> = self
             .runs
             .iter()
-            .filter_map(|(run, held)| {
-                held.unanswered.filter(|(due, _)| *due <= at).map(|(_, tried)| (run.clone(), held.pid, tried))
-            })
+            .filter_map(|(run, held)| Some((run.clone(), held.pid, held.unanswered.filter(|late| late.due <= at)?)))
             .collect();
-        for (run, pid, tried) in late {
-            self.held(&run, |held| held.unanswered = (tried == 0).then_some((at + ANSWER_WITHIN, 1)));
+        for (run, pid, late) in late {
             let state = crate::sys::peer::state(pid).unwrap_or('?');
-            let sentence = if tried == 0 {
-                kill_past(pid);
-                format!(
-                    "{}: keeper {pid} (state {state}) does not answer: its tree is killed from outside",
-                    run.service
-                )
-            } else {
-                drop(Pidfd::open(pid).and_then(|keeper| keeper.kill()));
-                format!("{}: keeper {pid} (state {state}) still does not answer: it is killed", run.service)
+            let soon = at + ANSWER_WITHIN;
+            let (next, sentence) = match late.tried {
+                Tried::Nothing => {
+                    drop(Pidfd::open(pid).and_then(|keeper| keeper.resume()));
+                    let next = Unanswered { due: soon.max(late.force_at), tried: Tried::Waking, ..late };
+                    (Some(next), "does not answer: it is woken")
+                }
+                Tried::Waking => {
+                    kill_past(pid);
+                    (
+                        Some(Unanswered { due: soon, tried: Tried::Killing, ..late }),
+                        "still does not answer: its tree is killed from outside",
+                    )
+                }
+                Tried::Killing => {
+                    drop(Pidfd::open(pid).and_then(|keeper| keeper.kill()));
+                    (None, "does not answer at all: it is killed")
+                }
             };
+            self.held(&run, |held| held.unanswered = next);
+            let sentence = format!("keeper {pid} (state {state}) {sentence}");
             self.journal.tell(now().wall, "keeper-silent", Some(&run.service), None, sentence);
         }
     }

@@ -46,12 +46,14 @@ impl World {
     /// Starts it; that it is up, or has ended, comes as a fact.
     pub(super) fn start_sandbox(&mut self) -> io::Result<()> {
         let plan = self.manifest.sandbox_plan(self.aws().region.as_deref());
+        // The old place, if there was one: services and shells still look for it there.
+        let order = SandboxPlan { port: self.sandbox_port, ..plan.clone() };
         let log = self.brought.folder.daemon_log();
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
         let mut child = daemonize::start_self_piped(&["sandbox", "--for-daemon"], log)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (Some(mut stdin), Some(stdout)) = (stdin, stdout) else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        writeln!(stdin, "{}", serde_json::to_string(&plan)?)?;
+        writeln!(stdin, "{}", serde_json::to_string(&order)?)?;
         let ended = watched(Pidfd::open(child.id())?)?;
         let stdout = Receiver::from_owned_fd(OwnedFd::from(stdout))?;
         let facts = self.facts.clone();
@@ -74,10 +76,17 @@ impl World {
         if self.finished {
             return;
         }
-        let sentence = format!("devsup: the sandbox ended ({why}); it is started again");
+        let sentence = format!("the sandbox ended ({why}); it is started again");
         self.journal.tell(now().wall, "sandbox-ended", None, None, sentence);
+        self.later(AGAIN, Fact::SandboxAgain);
+    }
+
+    pub(super) fn sandbox_again(&mut self) {
+        if self.finished || self.sandbox.is_some() {
+            return;
+        }
         if let Err(error) = self.start_sandbox() {
-            self.later(AGAIN, Fact::SandboxDown(error.to_string()));
+            self.sandbox_down(&error.to_string());
         }
     }
 

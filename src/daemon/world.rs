@@ -59,6 +59,7 @@ pub(super) enum Fact {
     BaseIs(String),
     SandboxUp(SandboxBase),
     SandboxDown(String),
+    SandboxAgain,
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -79,10 +80,26 @@ pub(super) struct Held {
     pub(super) pid: u32,
     /// It said that its tree is empty.
     pub(super) gone: bool,
-    /// An order is not answered: since when the daemon may act from outside, and how often it has.
-    pub(super) unanswered: Option<(Mono, u32)>,
+    pub(super) unanswered: Option<Unanswered>,
     pub(super) log_dropped: u64,
     pub(super) issued_key: Option<String>,
+}
+
+/// An order that its keeper has not taken.
+#[derive(Clone, Copy)]
+pub(super) struct Unanswered {
+    /// When the next thing is tried.
+    pub(super) due: Mono,
+    /// Before this nothing is killed: the run has its grace.
+    pub(super) force_at: Mono,
+    pub(super) tried: Tried,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Tried {
+    Nothing,
+    Waking,
+    Killing,
 }
 
 /// A keeper of an earlier devsup that still holds a service's lock.
@@ -111,6 +128,8 @@ pub(super) struct Brought {
     pub(super) folder: Folder,
     pub(super) sandbox: bool,
     pub(super) insecure: bool,
+    /// The mask of whoever brought it up: services get it back.
+    pub(super) umask: u32,
     pub(super) profile: Option<String>,
     pub(super) region: Option<String>,
     pub(super) since: Wall,
@@ -125,6 +144,8 @@ pub(super) struct World {
     pub(super) base: Option<Base>,
     pub(super) sandbox: Option<SandboxChild>,
     pub(super) sandbox_base: Option<SandboxBase>,
+    /// Where the sandbox was; 0 before the first.
+    pub(super) sandbox_port: u16,
     pub(super) region: Option<String>,
     pub(super) base_identity: Option<String>,
     pub(super) warnings: BTreeSet<String>,
@@ -160,6 +181,7 @@ impl World {
             Fact::BaseIs(identity) => self.base_is(identity),
             Fact::SandboxUp(base) => self.sandbox_up(base),
             Fact::SandboxDown(why) => self.sandbox_down(&why),
+            Fact::SandboxAgain => self.sandbox_again(),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
         }
     }
@@ -204,7 +226,7 @@ impl World {
     pub(super) fn next_wake(&self) -> Wake {
         // As of the last step: a deadline that has passed since was not acted upon.
         let mut wake = self.supervisor.next_wake(self.stepped);
-        let answers = self.runs.values().filter_map(|held| held.unanswered.map(|(at, _)| at));
+        let answers = self.runs.values().filter_map(|held| held.unanswered.map(|late| late.due));
         let forced = self.occupied.values().filter_map(|occupier| occupier.force_at);
         wake.mono = wake.mono.into_iter().chain(answers).chain(forced).min();
         wake
@@ -272,7 +294,7 @@ impl World {
                 }
                 Report::Logs { dropped, what } => self.logs_dropped(&run, dropped, what),
                 Report::StopCommandFailed { what } => {
-                    let sentence = format!("{}: run {}: stop_command: {what}", run.service, run.number);
+                    let sentence = format!("run {}: stop_command: {what}", run.number);
                     self.journal.tell(now().wall, "stop-command-failed", Some(&run.service), None, sentence);
                 }
                 Report::Took { .. } => self.held(&run, |held| held.unanswered = None),
@@ -292,7 +314,7 @@ impl World {
         held.log_dropped = dropped;
         if first {
             let why = what.unwrap_or_else(|| "the disk did not take them".to_owned());
-            let sentence = format!("{}: log bytes are dropped: {why}", run.service);
+            let sentence = format!("log bytes are dropped: {why}");
             self.journal.tell(now().wall, "log-dropped", Some(&run.service), None, sentence);
         }
     }

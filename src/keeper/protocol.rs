@@ -36,6 +36,8 @@ pub struct Spec {
     pub working_dir: PathBuf,
     pub stop: StopSpec,
     pub logs: LogSpec,
+    /// The mode bits that files of the service do not get.
+    pub umask: u32,
     /// The daemon's pid: the keeper ends if its parent is another at its first look.
     pub daemon: u32,
 }

@@ -43,7 +43,7 @@ pub use env_file::{EnvFile, EnvFileError, read_env_files};
 pub use find::{FILE, NotFound, find};
 pub use load::{Loaded, Source, load};
 pub use origins::{Origin, Origins};
-pub use plan::SandboxPlan;
+pub use plan::{ACCOUNT, SandboxPlan};
 pub use print::print;
 pub use problem::{Colour, Problem, Problems};
 pub use schema::schema;

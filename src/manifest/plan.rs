@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Manifest;
 
 /// The account of a manifest that names none: the one of AWS's own documentation.
-const ACCOUNT: &str = "123456789012";
+pub const ACCOUNT: &str = "123456789012";
 /// The region of one that names none.
 const REGION: &str = "us-east-1";
 
@@ -26,6 +26,8 @@ pub struct SandboxPlan {
     pub buckets: BTreeMap<String, Vec<String>>,
     pub lease: Duration,
     pub strict: bool,
+    /// 0: any free port.
+    pub port: u16,
 }
 
 impl Manifest {
@@ -50,6 +52,7 @@ impl Manifest {
             buckets: self.sandbox.buckets.clone(),
             lease: self.sandbox.lease,
             strict: self.sandbox.strict,
+            port: 0,
         }
     }
 }

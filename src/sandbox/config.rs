@@ -7,10 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
-use crate::manifest::SandboxPlan;
-
-/// The account of a manifest that names none: the one of AWS's own documentation.
-const ACCOUNT: &str = "123456789012";
+use crate::manifest::{ACCOUNT, SandboxPlan};
 
 /// What the embedded AWS holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,8 +61,8 @@ impl Default for Config {
 
 impl From<SandboxPlan> for Config {
     fn from(plan: SandboxPlan) -> Self {
-        let SandboxPlan { region, account, base_role_arn, roles, external_ids, buckets, lease, strict } = plan;
-        Self { region, account, base_role_arn, roles, external_ids, buckets, lease, strict, ..Self::default() }
+        let SandboxPlan { region, account, base_role_arn, roles, external_ids, buckets, lease, strict, port } = plan;
+        Self { region, account, base_role_arn, roles, buckets, lease, strict, port, external_ids, ..Self::default() }
     }
 }
 

@@ -131,14 +131,14 @@ impl Supervisor {
                 .last_trouble
                 .clone()
                 .or_else(|| slot.last_exit.map(|exit| format!("the last run ended with {exit}"))),
-            State::Running | State::Starting => self.deferred(slot, now),
+            State::Running | State::Starting => Self::deferred(slot, now),
             State::Stopping => slot.occupied.clone(),
             State::Stopped | State::Done => None,
         }
     }
 
     /// A replacement is due and does not happen: what is in the way.
-    fn deferred(&self, slot: &Slot, now: Now) -> Option<String> {
+    fn deferred(slot: &Slot, now: Now) -> Option<String> {
         let run = slot.serving()?;
         if let Some(by) = &run.traced {
             return Some(format!("not replaced while {by} is attached"));

@@ -96,7 +96,8 @@ pub(super) struct Refused {
 /// How long to wait after the `attempts`th refusal in a row. `left` and `life`: of the lease the service lives on.
 pub(super) fn patience(refusal: &Refusal, attempts: u32, on: Option<&Held>, now: Now, jitter: &mut Jitter) -> Duration {
     if refusal.lasting {
-        return Duration::from_mins(2);
+        let (least, most) = (Duration::from_secs(5), Duration::from_mins(2));
+        return refusal.retry_after.map_or(most, |after| after.clamp(least, most));
     }
     let mut cap = Duration::from_mins(1);
     if on.is_none_or(|held| held.left_ms(now) < millis(Duration::from_mins(5))) {

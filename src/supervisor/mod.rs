@@ -82,9 +82,9 @@ impl Supervisor {
         std::mem::take(&mut self.effects)
     }
 
-    /// The lease the next run of this service would start on: what `exec` and `env` hand out.
-    pub fn held_lease(&self, service: &str) -> Option<LeaseId> {
-        self.slot(service)?.held.as_ref().map(|held| held.lease.id)
+    /// The lease a run of this service could start on now: what `exec` and `env` hand out.
+    pub fn held_lease(&self, now: Now, service: &str) -> Option<LeaseId> {
+        self.slot(service)?.held.as_ref().filter(|held| held.startable(now)).map(|held| held.lease.id)
     }
 
     /// Shutdown was asked for.

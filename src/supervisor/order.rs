@@ -31,7 +31,7 @@ impl Supervisor {
     /// for nobody. The two ends of a dependency edge are not replaced together, dependency first, but a deadline beats that.
     pub(super) fn lane_open(&self, at: usize, now: Now) -> bool {
         let slot = &self.slots[at];
-        let Some(left) = self.due_left(slot, now) else { return false };
+        let Some(left) = Self::due_left(slot, now) else { return false };
         if left <= 0 || left <= pressing(slot) {
             return true;
         }
@@ -45,7 +45,7 @@ impl Supervisor {
 
     /// When a lane opens by time alone, if the services ahead do not get on.
     pub(super) fn lane_wake(&self, slot: &Slot, now: Now) -> Option<Boot> {
-        let left = self.due_left(slot, now)?;
+        let left = Self::due_left(slot, now)?;
         let next = [left - pressing(slot), self.another_lane(&self.queue(now), now)];
         let wait = next.into_iter().filter(|&wait| wait > 0).min()?;
         Some(Boot(now.boot.0.saturating_add_signed(wait)))
@@ -70,14 +70,15 @@ impl Supervisor {
 
     /// Those due and free to go, earliest expiry first: (milliseconds left, index).
     fn queue(&self, now: Now) -> Vec<(i64, usize)> {
-        let mut queue: Vec<(i64, usize)> =
-            (0..self.slots.len()).filter_map(|at| self.due_left(&self.slots[at], now).map(|left| (left, at))).collect();
+        let mut queue: Vec<(i64, usize)> = (0..self.slots.len())
+            .filter_map(|at| Self::due_left(&self.slots[at], now).map(|left| (left, at)))
+            .collect();
         queue.sort_unstable();
         queue
     }
 
     /// What is left of the lease its run lives on, if that run is due for nothing but credentials and nobody forbids it.
-    fn due_left(&self, slot: &Slot, now: Now) -> Option<i64> {
+    fn due_left(slot: &Slot, now: Now) -> Option<i64> {
         if !slot.active()
             || slot.replacing.is_some()
             || slot.runs.len() != 1
@@ -97,7 +98,7 @@ impl Supervisor {
         self.slots.iter().any(|other| {
             let below = slot.entry.depends_on.contains_key(other.name());
             let above = other.entry.depends_on.contains_key(slot.name());
-            (below || above) && remaining(other, now).is_some() || below && self.due_left(other, now).is_some()
+            (below || above) && remaining(other, now).is_some() || below && Self::due_left(other, now).is_some()
         })
     }
 }

@@ -45,17 +45,18 @@ pub fn take_stdin() -> io::Result<UnixStream> {
 }
 
 /// No terminal, no group, no descriptor, no core file and no reader of our memory; orphans of our descendants come to us.
-pub fn detach() -> io::Result<()> {
+/// Answers the umask it came with.
+pub fn detach() -> io::Result<u32> {
     // A process group's leader cannot; then its session is its own already or nothing can be done about it.
     if let Err(errno) = setsid() {
         debug_assert_eq!(errno, rustix::io::Errno::PERM);
     }
     close_fds::set_fds_cloexec(3, &[]);
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(())
+    Ok(umask)
 }
 
 pub fn enter(folder: &Path) -> io::Result<()> {

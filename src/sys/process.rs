@@ -167,3 +167,8 @@ pub fn machine() -> String {
 pub fn may_execute(path: &OsStr) -> bool {
     rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
+
+/// The mode bits that files get no more.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+}

@@ -243,8 +243,8 @@ fn code_of(text: &str) -> String {
             raw_string(rest)
         } else if rest.starts_with("'\"'") {
             3
-        } else if rest.starts_with("'\\") {
-            rest[2..].find('\'').map_or(2, |end| end + 3)
+        } else if let Some(escaped) = rest.strip_prefix("'\\") {
+            escaped.find('\'').map_or(2, |end| end + 3)
         } else {
             0
         };

@@ -54,7 +54,11 @@ impl Sandbox {
         let mut interruptions = Interruptions::catch()
             .map_err(|error| Failure::new(Kind::Failed, "signals cannot be caught").cause(error))?;
         let config = if self.for_daemon { from_stdin()? } else { self.config(context)? };
-        let server = Server::bind(config).map_err(|error| {
+        // The daemon's old place may be taken by now; a person's own choice is not overruled.
+        let anywhere = Config { port: 0, ..config.clone() };
+        let bound =
+            Server::bind(config).or_else(|error| if self.for_daemon { Server::bind(anywhere) } else { Err(error) });
+        let server = bound.map_err(|error| {
             Failure::new(Kind::Failed, format!("the sandbox cannot listen on port {}", self.port)).cause(error)
         })?;
         let ready = server.ready();

@@ -47,7 +47,7 @@ impl World {
         let ms = 1 + self.rng.next() % (self.life * 2).min(3_600_000);
         match self.rng.next() % 24 {
             0 | 1 => {
-                self.command(Command::Restart { services: vec![service], timeout: None, no_deps: false, force: true })
+                self.command(Command::Restart { services: vec![service], timeout: None, no_deps: false, force: true });
             }
             2 => self.command(Command::Stop { services: vec![service], timeout: None }),
             3..=5 => self.command(Command::Start { services: vec![service], no_deps: false }),

@@ -1,5 +1,6 @@
 //! The supervisor's behaviour as stories: given services, at some instant, a fact; then exactly these effects.
 
 mod interleavings;
+mod leases;
 mod policy;
 mod stage;

@@ -1,86 +1,10 @@
-//! Restart policy, backoff, leases that are refused, holds, order: one rule a test.
+//! Restart policy, backoff, holds, order, keepers: one rule a test.
 
 use std::time::Duration;
 
-use super::stage::{MIN, Stage, needs, run, service, with_role};
-use crate::manifest::{Condition, Delivery, Name, Restart, Service};
-use crate::supervisor::{By, Command, Event, State, Wall};
-
-const LIFE: u64 = 60 * MIN;
-
-#[test]
-fn nothing_starts_before_its_own_lease() {
-    let mut stage = Stage::new(vec![with_role("a"), with_role("b"), service("c")]);
-    assert_eq!(stage.said(), ["ask a", "ask b", "spawn c#1"]);
-    let lease = stage.grant("b", LIFE);
-    assert_eq!(stage.said(), [format!("spawn b#1 on {lease}")]);
-    assert_eq!(stage.view("a").status, "waiting for credentials");
-}
-
-#[test]
-fn a_lasting_refusal_is_asked_again_every_two_minutes_and_at_once_by_a_person() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.said();
-    stage.refuse("a", "AccessDenied", true);
-    assert_eq!(stage.view("a").status, "waiting for credentials: AccessDenied");
-    assert!(stage.view("a").next.is_some_and(|next| next.contains("devsup creds a --refresh")));
-    stage.pass(2 * MIN - 1);
-    assert_eq!(stage.said(), [""; 0]);
-    stage.pass(1);
-    assert_eq!(stage.said(), ["ask a"]);
-    stage.refuse("a", "AccessDenied", true);
-    stage.command(Command::Refresh { services: vec![Name::new("a")] });
-    assert_eq!(stage.said(), ["ask a"]);
-}
-
-#[test]
-fn transient_refusals_are_retried_within_fifteen_seconds_while_nothing_is_held() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    for _ in 0..20 {
-        stage.said();
-        stage.refuse("a", "Unreachable", false);
-        stage.pass(15_000);
-        assert_eq!(stage.said(), ["ask a"]);
-    }
-}
-
-#[test]
-fn the_run_stays_while_sts_is_down_and_is_replaced_when_it_is_back() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.until_asked(&["a"]);
-    for _ in 0..400 {
-        if stage.said().contains(&"ask a".to_owned()) {
-            stage.refuse("a", "Unreachable", false);
-        }
-        stage.pass(10_000);
-        assert_eq!(stage.view("a").state, State::Running);
-    }
-    assert!(stage.view("a").credentials.contains("EXPIRED"), "{}", stage.view("a").credentials);
-    assert!(stage.view("a").credentials.contains("Unreachable"));
-    while !stage.said().contains(&"ask a".to_owned()) {
-        stage.pass(1_000);
-    }
-    stage.grant("a", LIFE);
-    assert_eq!(stage.said(), ["forget 1", "replace a#1"]);
-}
-
-#[test]
-fn a_rotation_is_no_crash_and_no_reason_to_restart_dependents() {
-    let mut stage = Stage::new(vec![with_role("a"), needs(service("b"), "a", Condition::Started)]);
-    stage.bring_up(&["a"]);
-    stage.started("b", 1);
-    stage.pass(1_000);
-    stage.until_asked(&["a"]);
-    stage.grant("a", LIFE);
-    stage.pass(3 * MIN);
-    stage.over("a", 1, 143);
-    stage.started("a", 2);
-    stage.pass(1_000);
-    let view = stage.view("a");
-    assert_eq!((view.crashes, view.rotations, view.restarts), (0, 1, 1));
-    assert_eq!(stage.view("b").run, Some(1));
-}
+use super::stage::{MIN, Stage, needs, run, service};
+use crate::manifest::{Condition, Name, Restart, Service};
+use crate::supervisor::{By, Command, Event, State};
 
 #[test]
 fn dependents_follow_a_replacement_when_they_asked_to() {
@@ -96,20 +20,6 @@ fn dependents_follow_a_replacement_when_they_asked_to() {
     stage.said();
     stage.pass(1_000);
     assert_eq!(stage.said(), ["replace b#1"]);
-}
-
-#[test]
-fn endpoint_delivery_renews_without_a_replacement() {
-    let mut service = with_role("a");
-    service.role.as_mut().expect("has one").delivery = Delivery::Endpoint;
-    let mut stage = Stage::new(vec![service]);
-    stage.bring_up(&["a"]);
-    for _ in 0..5 {
-        stage.pass(50 * MIN);
-        assert!(stage.said().contains(&"ask a".to_owned()));
-        stage.grant("a", LIFE);
-        assert!(!stage.said().iter().any(|word| word.starts_with("replace")));
-    }
 }
 
 #[test]
@@ -179,61 +89,6 @@ fn max_restarts_gives_up_and_a_person_begins_anew() {
     stage.said();
     stage.start("a");
     assert_eq!(stage.said(), ["spawn a#4"]);
-}
-
-#[test]
-fn a_restart_waits_five_seconds_for_fresh_credentials_and_then_takes_the_held_ones() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.pass(10 * MIN);
-    stage.restart("a");
-    assert_eq!(stage.said(), ["ask a"]);
-    stage.pass(4_900);
-    assert_eq!(stage.said(), [""; 0]);
-    stage.pass(200);
-    assert_eq!(stage.said(), ["replace a#1"]);
-    stage.over("a", 1, 0);
-    assert_eq!(stage.said(), ["spawn a#2 on 1 (restart (alice))"]);
-}
-
-#[test]
-fn a_restart_with_fresh_credentials_in_time_runs_on_them() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.restart("a");
-    let fresh = stage.grant("a", LIFE);
-    assert_eq!(stage.said(), ["ask a", "forget 1", "replace a#1"]);
-    stage.over("a", 1, 0);
-    assert_eq!(stage.said(), [format!("spawn a#2 on {fresh} (restart (alice))")]);
-}
-
-#[test]
-fn a_restart_on_expired_credentials_leaves_the_run_alone_until_fresh_ones_come() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.until_asked(&["a"]);
-    stage.refuse("a", "AccessDenied", true);
-    stage.pass(20 * MIN);
-    stage.said();
-    stage.restart("a");
-    stage.pass(30_000);
-    assert_eq!(stage.view("a").state, State::Running);
-    stage.grant("a", LIFE);
-    assert!(stage.said().contains(&"replace a#1".to_owned()));
-}
-
-#[test]
-fn a_refresh_replaces_on_the_fresh_lease_and_a_refusal_of_it_changes_nothing() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.command(Command::Refresh { services: vec![Name::new("a")] });
-    stage.refuse("a", "AccessDenied", true);
-    assert_eq!(stage.said(), ["ask a"]);
-    stage.command(Command::Refresh { services: vec![Name::new("a")] });
-    stage.grant("a", LIFE);
-    assert_eq!(stage.said(), ["ask a", "forget 1", "replace a#1"]);
-    stage.over("a", 1, 0);
-    assert_eq!(stage.said(), ["spawn a#2 on 3 (credentials)"]);
 }
 
 #[test]
@@ -333,48 +188,11 @@ fn a_second_stop_may_only_shorten_the_first() {
 }
 
 #[test]
-fn no_rotation_while_a_debugger_is_attached_and_one_as_soon_as_it_is_gone() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.debugger = Some("gdb (pid 812)".into());
-    stage.until_asked(&["a"]);
-    stage.grant("a", LIFE);
-    stage.pass(5 * MIN);
-    assert!(!stage.said().contains(&"replace a#1".to_owned()));
-    assert!(stage.view("a").why.is_some_and(|why| why.contains("gdb (pid 812)")));
-    stage.debugger = None;
-    stage.pass(15_000);
-    assert_eq!(stage.said(), ["replace a#1"]);
-}
-
-#[test]
-fn a_person_is_obeyed_though_a_debugger_is_attached() {
-    let mut stage = Stage::new(vec![service("a")]);
-    stage.bring_up(&["a"]);
-    stage.debugger = Some("gdb (pid 812)".into());
-    stage.restart("a");
-    assert_eq!(stage.said(), ["replace a#1"]);
-}
-
-#[test]
 fn never_restarted_means_never_though_no_process_came_of_it() {
     let mut stage = Stage::new(vec![Service { restart: Restart::Never, ..service("a") }]);
     stage.event(Event::StartFailed { run: run("a", 1), what: "no such file".into() });
     stage.event(Event::Gone { run: run("a", 1) });
     assert_eq!(stage.view("a").state, State::Failed);
-}
-
-#[test]
-fn a_refused_question_is_asked_again_though_a_good_lease_is_held() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    stage.command(Command::Refresh { services: vec![Name::new("a")] });
-    stage.refuse("a", "Unreachable", false);
-    stage.said();
-    stage.pass(15_000);
-    assert_eq!(stage.said(), ["ask a"]);
-    stage.grant("a", LIFE);
-    assert_eq!(stage.said(), ["forget 1", "replace a#1"], "the wish outlived the refusal");
 }
 
 #[test]
@@ -412,59 +230,6 @@ fn an_earlier_devsups_keeper_holds_up_its_service_only() {
     assert!(stage.view("a").status.contains("keeper 812"), "{}", stage.view("a").status);
     stage.event(Event::Occupied { service: Name::new("a"), by: None });
     assert_eq!(stage.said(), ["spawn a#1"]);
-}
-
-#[test]
-fn rotations_part_in_one_lane_and_more_lanes_open_when_time_gets_short() {
-    let names: Vec<String> = (0..40).map(|at| format!("s{at:02}")).collect();
-    let mut stage = Stage::new(names.iter().map(|name| with_role(name)).collect());
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    // Lives of a minute: forty rotations of two seconds each do not fit into one lane.
-    for name in &names {
-        stage.grant(name, MIN);
-        stage.started(name, 1);
-    }
-    stage.pass(1_000);
-    stage.said();
-    let mut most = 0;
-    for _ in 0..600 {
-        stage.pass(100);
-        for word in stage.said() {
-            match word.split_once(' ') {
-                Some(("ask", name)) => drop(stage.grant(name, MIN)),
-                Some(("replace", run)) => {
-                    let (name, number) = run.split_once('#').expect("a run");
-                    let number = number.parse().expect("a number");
-                    stage.over(name, number, 0);
-                    stage.started(name, number + 1);
-                }
-                _ => {}
-            }
-        }
-        most = most.max(names.iter().filter(|name| stage.view(name).state == State::Starting).count());
-    }
-    for name in &names {
-        assert!(stage.view(name).run >= Some(2), "{name} was not replaced in time");
-        assert!(!stage.view(name).credentials.starts_with("EXPIRED"), "{name}");
-    }
-    assert!(most > 1, "one lane is not enough here");
-    assert!(most < 30, "and they do not all go at once: {most}");
-}
-
-#[test]
-fn the_wall_clock_shortens_a_lease_only_by_what_it_ran_ahead() {
-    let mut stage = Stage::new(vec![with_role("a")]);
-    stage.bring_up(&["a"]);
-    // Set back by years: the lease is not longer for it.
-    stage.now.wall = Wall(0);
-    stage.event(Event::Woke);
-    stage.until_asked(&["a"]);
-    assert_eq!(stage.said(), ["ask a"]);
-    stage.grant("a", LIFE);
-    // A snapshot restored an hour later: boottime knows nothing of it.
-    stage.now.wall = stage.now.wall + Duration::from_hours(2);
-    stage.event(Event::Woke);
-    assert!(stage.said().contains(&"ask a".to_owned()));
 }
 
 #[test]

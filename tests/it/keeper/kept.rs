@@ -61,6 +61,7 @@ impl Setup {
             stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_mins(1), command: None },
             logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new() },
             daemon: std::process::id(),
+            umask: 0o022,
         };
         Self { folder, spec }
     }
