@@ -204,8 +204,9 @@ impl World {
                 self.story()
             );
         }
-        // Promptness: nobody lives on an expired lease without an excuse.
-        let lives_expired = view.state == State::Running && view.credentials.starts_with("EXPIRED");
+        // Promptness: nobody lives on an expired lease for more than a start and a look take, without an excuse.
+        let expired = view.lease.as_ref().is_some_and(|lease| lease.left_ms < -6_000);
+        let lives_expired = view.state == State::Running && expired;
         let service = self.services.iter().find(|service| service.name == view.name);
         let rotates = service
             .and_then(|service| service.role.as_ref())
