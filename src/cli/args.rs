@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use super::seam::api::VERSION;
 use super::verbs;
 
 /// One screen: a test keeps it so, and keeps every verb and option of the parser in it.
@@ -45,7 +46,7 @@ Options (each is also a variable: DEVSUP_FILE, DEVSUP_PROJECT …)
   -p, --project NAME   a project by its name, without its manifest
       --profile NAME, --region NAME       AWS's, over [aws] in the manifest
       --color auto|always|never           --format table|json
-  -q, --quiet          -v, --verbose      -h, --help
+  -q, --quiet          -v, --verbose      -h, --help      -V, --version
 
 Exit codes: 0 ok, 1 failed, 2 usage or manifest, 3 not running, 4 no such service,
 5 project not up, 6 not permitted, 7 credentials refused, 124 timed out, 130 interrupted
@@ -58,8 +59,7 @@ const VERB_TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{a
 #[command(
     name = "devsup",
     override_help = HELP,
-    disable_help_subcommand = true,
-    disable_version_flag = true,
+    version = VERSION,
     subcommand_required = true,
     subcommand_value_name = "VERB"
 )]

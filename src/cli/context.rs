@@ -77,6 +77,7 @@ impl Context {
     pub(crate) fn setting<'a>(&self, project: &'a Project, lines: &'a [String]) -> Setting<'a> {
         Setting {
             project: &project.name,
+            base: project.base.as_deref(),
             mode: Mode::of(project.sandbox),
             now: self.now(),
             zone: TimeZone::system(),

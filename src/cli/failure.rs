@@ -162,7 +162,9 @@ impl From<&clap::Error> for Failure {
         if let Some(cause) = std::error::Error::source(error) {
             failure = failure.cause(cause);
         }
-        if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) {
+        if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
+            && !values.is_empty()
+        {
             failure = failure.hint(format!("one of `{}`", values.join("`, `")));
         }
         if error.kind() == ErrorKind::InvalidSubcommand

@@ -65,7 +65,7 @@ impl<'a> Foreground<'a> {
         let interruptions = Interruptions::catch()
             .map_err(|error| Failure::new(Kind::Failed, "signals cannot be caught").cause(error))?;
         let watching = Watching::open(&client).await?;
-        let news = News::new(names.clone(), context.terminal.err);
+        let news = News::new(names.clone(), hold, context.terminal.err);
         Ok(Self {
             context,
             client,
@@ -127,14 +127,23 @@ impl<'a> Foreground<'a> {
             };
             tokio::select! {
                 seen = self.watching.next() => match seen {
-                    Ok(Some(watch)) => if self.took(watch) { return Turn::Over },
+                    Ok(Some(watch)) => {
+                        let idle = self.news.all_there();
+                        if self.took(watch) {
+                            return Turn::Over;
+                        }
+                        // A wait is counted from its own beginning, not from the first one's.
+                        if idle && !self.news.all_there() {
+                            spoken = Spoken::begin();
+                        }
+                    }
                     Ok(None) => return Turn::DaemonGone,
                     Err(failure) => return Turn::Failed(failure),
                 },
                 why = self.interruptions.next() => return Turn::Interrupted(why),
                 ended = logs => { self.follower = None; return Turn::Logs(ended) }
                 () = spoken.due(), if !self.news.all_there() => {
-                    tell(self.context, &self.client, &self.news.awaited()).await;
+                    tell(self.context, &self.client, &self.news.awaited(), &mut spoken).await;
                 }
             }
         }
@@ -157,8 +166,12 @@ impl<'a> Foreground<'a> {
             return Ok(Code::INTERRUPTED);
         }
         self.context.terminal.say(format_args!("stopping {name}; Ctrl-C again kills every process"));
-        self.down().await?;
+        let end = self.down().await?;
         self.drain().await?;
+        if let End::Left(code) = end {
+            return Ok(code);
+        }
+        self.context.terminal.say(format_args!("{name} is down"));
         Ok(Code::INTERRUPTED)
     }
 

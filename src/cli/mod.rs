@@ -62,10 +62,10 @@ pub fn run() -> ExitCode {
     ExitCode::from(failure.kind.code().0)
 }
 
-/// `--help` is an answer, on stdout; everything else is a failure in our words.
+/// `--help` and `--version` are answers, on stdout; everything else is a failure in our words.
 fn not_understood(error: &clap::Error) -> Code {
     match error.kind() {
-        ErrorKind::DisplayHelp => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             error.print().ok();
             Code::OK
         }

@@ -1,19 +1,23 @@
 //! What a foreground `up` says of its services on stderr: each change of a state once, in one line, and what to try next
 //! when all are there. Pure: states in, lines out. What the logs' own marks say (started, exited) is not said again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::outcome::{Goal, Standing, reached, standing};
+use super::foreground::Hold;
+use super::outcome::{Goal, Standing, reached, refusal_text, standing};
 use super::paint::Paint;
 use super::render::short_role;
 use super::render::table::{colour, status};
-use super::seam::api::{Service, Watch};
+use super::seam::api::{RefusalJson, Service, Watch};
 use crate::supervisor::State;
 
 pub(crate) struct News {
     names: Vec<String>,
     paint: Paint,
     said: BTreeMap<String, Key>,
+    /// The rotations of those that were ready when last spoken of.
+    ready: BTreeMap<String, u32>,
+    refusals: BTreeSet<String>,
     awaited: Vec<String>,
     invited: bool,
     shutting_down: bool,
@@ -29,16 +33,20 @@ struct Key {
     crashes: u32,
     refusal: Option<String>,
     held: bool,
+    blocked: bool,
 }
 
 impl News {
-    pub(crate) fn new(names: Vec<String>, paint: Paint) -> Self {
+    pub(crate) fn new(names: Vec<String>, hold: Hold, paint: Paint) -> Self {
         Self {
             awaited: names.clone(),
             names,
             paint,
             said: BTreeMap::new(),
-            invited: false,
+            ready: BTreeMap::new(),
+            refusals: BTreeSet::new(),
+            // Who comes later finds others at work, and knows the way.
+            invited: hold == Hold::Attached,
             shutting_down: false,
             warnings: Vec::new(),
         }
@@ -48,7 +56,7 @@ impl News {
         self.awaited.is_empty()
     }
 
-    /// Those that have neither started nor a lasting reason not to.
+    /// Those that are neither ready nor have a lasting reason not to be.
     pub(crate) fn awaited(&self) -> Vec<String> {
         self.awaited.clone()
     }
@@ -57,15 +65,16 @@ impl News {
         let mut lines = self.of_project(watch);
         let width = self.names.iter().map(String::len).max().unwrap_or(0);
         let mut awaited = Vec::new();
-        for service in watch.services.iter().filter(|service| self.names.contains(&service.name)) {
+        let names = self.names.clone();
+        for service in watch.services.iter().filter(|service| names.contains(&service.name)) {
             let now = standing(service, &watch.services);
-            if !reached(&now, Goal::Started) {
+            if !reached(&now, Goal::Ready) {
                 awaited.push(service.name.clone());
             }
-            let key = key(service);
-            if self.said.get(&service.name) != Some(&key) && worth_a_line(service) {
+            let key = key(service, &now);
+            if self.said.get(&service.name) != Some(&key) && worth_a_line(service, &now) && !self.rotated(service) {
                 lines.push(self.line(service, width));
-                lines.extend(hint(service, &now));
+                lines.extend(self.hint(service, &now));
             }
             self.said.insert(service.name.clone(), key);
         }
@@ -77,6 +86,27 @@ impl News {
             lines.extend(invitation(&self.names, watch));
         }
         lines
+    }
+
+    /// Ready again with fresh credentials, and nothing befell it between: the logs' marks say so. Remembers.
+    fn rotated(&mut self, service: &Service) -> bool {
+        if service.state != State::Running {
+            self.ready.remove(&service.name);
+            return false;
+        }
+        let before = self.ready.insert(service.name.clone(), service.rotations);
+        before.is_some_and(|before| before < service.rotations)
+    }
+
+    fn hint(&mut self, service: &Service, now: &Standing) -> Vec<String> {
+        if let Some(refusal) = refusal(service).filter(|_| matches!(service.state, State::Waiting | State::Running)) {
+            let text = refusal_text(refusal);
+            return if self.refusals.insert(text.concat()) { text } else { Vec::new() };
+        }
+        match now {
+            Standing::Failed(_) => vec![format!("  devsup ps {} says more", service.name)],
+            _ => Vec::new(),
+        }
     }
 
     fn of_project(&mut self, watch: &Watch) -> Vec<String> {
@@ -99,8 +129,9 @@ impl News {
         if service.state == State::Running {
             aside.extend(service.pid.map(|pid| format!("pid {pid}")));
             aside.extend(service.role.as_ref().map(|role| format!("role {}", short_role(role))));
+            aside.extend(refusal(service).map(|_| service.credentials_text.clone()));
             aside.extend(service.inherit_aws.then(|| "the base identity".to_owned()));
-        } else {
+        } else if refusal(service).is_none() || service.state != State::Waiting {
             aside.extend(service.why.clone());
         }
         let name = format!("{:<width$}", service.name);
@@ -109,35 +140,30 @@ impl News {
     }
 }
 
-fn key(service: &Service) -> Key {
+fn key(service: &Service, now: &Standing) -> Key {
     Key {
         state: service.state,
         ready: service.ready,
         run: service.run,
         crashes: service.crashes,
-        refusal: service.credentials.as_ref().and_then(|held| held.error.as_ref()).map(|error| error.code.clone()),
+        refusal: refusal(service).map(|refusal| refusal.code.clone()),
         held: service.held.is_some(),
+        blocked: matches!(now, Standing::Blocked { .. }),
     }
 }
 
-/// On the way down or up there is nothing to say yet that the logs' marks, or the counting, do not.
-fn worth_a_line(service: &Service) -> bool {
+fn refusal(service: &Service) -> Option<&RefusalJson> {
+    service.credentials.as_ref()?.error.as_ref()
+}
+
+/// On the way down or up, and while a wait is short, there is nothing to say yet that the logs' marks, or the counting,
+/// do not.
+fn worth_a_line(service: &Service, now: &Standing) -> bool {
     match service.state {
         State::Starting | State::Stopping | State::Stopped => false,
         State::Running => service.ready,
-        State::Waiting | State::Backoff | State::Failed | State::Done => true,
-    }
-}
-
-fn hint(service: &Service, now: &Standing) -> Vec<String> {
-    match now {
-        Standing::Refused(refusal) => {
-            let mut lines = vec![format!("  {}: {}", refusal.code, refusal.message)];
-            lines.extend(refusal.hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("  {line}")));
-            lines
-        }
-        Standing::Failed(_) => vec![format!("  devsup ps {} says more", service.name)],
-        _ => Vec::new(),
+        State::Waiting => refusal(service).is_some() || matches!(now, Standing::Blocked { .. }),
+        State::Backoff | State::Failed | State::Done => true,
     }
 }
 

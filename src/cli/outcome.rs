@@ -3,7 +3,7 @@
 
 use super::failure::{Failure, Kind};
 use super::render::list;
-use super::render::table::status;
+use super::render::table::{next, status};
 use super::seam::api::{RefusalJson, Service};
 use crate::supervisor::{State, Want};
 
@@ -11,6 +11,7 @@ use crate::supervisor::{State, Want};
 pub(crate) enum Standing {
     /// Something will come of it by itself.
     Pending,
+    /// A process is there, ready or not.
     Started,
     Ready,
     /// A one-shot that ended well: as good as ready.
@@ -41,6 +42,7 @@ pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
     match service.state {
         State::Running if service.ready => Standing::Ready,
         State::Running => Standing::Started,
+        State::Starting if service.pid.is_some() => Standing::Started,
         State::Done => Standing::Done,
         State::Stopped => Standing::Stopped,
         State::Failed => Standing::Failed(reason(service)),
@@ -71,6 +73,13 @@ fn reason(service: &Service) -> String {
     }
 }
 
+/// `  AccessDenied: …` and below it the mend.
+pub(crate) fn refusal_text(refusal: &RefusalJson) -> Vec<String> {
+    let mut lines = vec![format!("  {}: {}", refusal.code, refusal.message)];
+    lines.extend(refusal.hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("  {line}")));
+    lines
+}
+
 /// Nothing more is to be waited for.
 pub(crate) fn reached(standing: &Standing, goal: Goal) -> bool {
     match standing {
@@ -83,6 +92,7 @@ pub(crate) fn reached(standing: &Standing, goal: Goal) -> bool {
 /// The services in trouble, as one failure: 1 if any failed, 7 if all of them were refused their roles.
 pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure> {
     let mut bad = Vec::new();
+    let mut refusals: Vec<(Vec<&str>, String)> = Vec::new();
     let (mut kind, mut causes, mut hints) = (Kind::CredentialsRefused, Vec::new(), Vec::new());
     for service in services {
         let name = &service.name;
@@ -93,15 +103,21 @@ pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure
                 hints.push(format!("devsup logs -n 20 {name}"));
             }
             Standing::Refused(refusal) => {
-                causes.push(format!("`{name}`: waiting for credentials: {}: {}", refusal.code, refusal.message));
-                hints.extend(refusal.hint.clone());
+                let why = format!("waiting for credentials: {}: {}", refusal.code, refusal.message);
+                // Where AWS says the same to several, it is said once.
+                match refusals.iter_mut().find(|(_, known)| *known == why) {
+                    Some((names, _)) => names.push(name.as_str()),
+                    None => refusals.push((vec![name.as_str()], why)),
+                }
+                let new = refusal.hint.clone().filter(|hint| !hints.contains(hint));
+                hints.extend(new);
             }
             Standing::Blocked { on } => causes.push(format!("`{name}`: waits for `{on}`")),
             _ => continue,
         }
         bad.push(name.as_str());
     }
-    hints.dedup();
+    let causes = refusals.iter().map(|(names, why)| format!("{}: {why}", list(names))).chain(causes).collect();
     let noun = if bad.len() == 1 { "service" } else { "services" };
     let verb = if kind == Kind::Failed { "failed" } else { "cannot start" };
     (!bad.is_empty()).then(|| Failure { kind, error: format!("{noun} {} {verb}", list(&bad)), causes, hints })
@@ -109,9 +125,8 @@ pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure
 
 /// SIGKILL was sent and something lives on: nobody can say for how long, so nobody is kept waiting for it.
 pub(crate) fn survivor(service: &Service) -> Option<String> {
-    let words = [Some(&service.status), service.why.as_ref(), service.next.as_ref()];
-    let told = words.into_iter().flatten().find(|words| words.contains("surviv"))?;
-    (service.state == State::Stopping).then(|| format!("`{}`: {told}", service.name))
+    let who = service.survivors.join(", ");
+    (!who.is_empty()).then(|| format!("`{}`: {who} survives SIGKILL", service.name))
 }
 
 /// `stopping  b (pid 4121, 3s, SIGKILL in 7s)`.
@@ -133,7 +148,7 @@ pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
         _ => aside.push(status(service)),
     }
     // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
-    aside.extend(service.next.clone().filter(|_| service.state != State::Running));
+    aside.extend(next(service).filter(|_| service.state != State::Running));
     format!("{verb} {} ({})", service.name, aside.join(", "))
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for what a command brought about, never silently: after a second it says for whom, and goes on counting.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,12 +8,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::context::Context;
 use super::failure::{Failure, Kind};
-use super::outcome::waiting_line;
+use super::outcome::{refusal_text, waiting_line};
 use super::project::{Watching, gone};
 use super::render::list;
 use super::seam::api::{Service, Watch};
 use super::seam::control::Client;
 use crate::manifest::Secs;
+use crate::supervisor::State;
 
 /// What a look at the services means to the one who waits.
 pub(crate) enum Verdict<T> {
@@ -28,11 +30,12 @@ const SPOKEN: [u64; 5] = [1, 3, 5, 7, 10];
 pub(crate) struct Spoken {
     began: Instant,
     times: usize,
+    refusals: BTreeSet<String>,
 }
 
 impl Spoken {
     pub(crate) fn begin() -> Self {
-        Self { began: now(), times: 0 }
+        Self { began: now(), times: 0, refusals: BTreeSet::new() }
     }
 
     /// Cancelling the wait loses nothing.
@@ -42,6 +45,14 @@ impl Spoken {
         let at = SPOKEN.get(self.times).copied().unwrap_or(last + 10 * beyond);
         sleep_until(self.began + Duration::from_secs(at)).await;
         self.times += 1;
+    }
+
+    /// What AWS said and what mends it, unless it was said before: of several services it is often the same.
+    fn explanation(&mut self, service: &Service) -> Vec<String> {
+        let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
+        let Some(refusal) = refusal.filter(|_| service.state == State::Waiting) else { return Vec::new() };
+        let text = refusal_text(refusal);
+        if self.refusals.insert(text.concat()) { text } else { Vec::new() }
     }
 }
 
@@ -66,7 +77,7 @@ pub(crate) async fn until<T>(
                 Verdict::Over(what) => return Ok(what),
                 Verdict::Waiting(names) => waited_for = names,
             },
-            () = spoken.due() => tell(context, client, &waited_for).await,
+            () = spoken.due() => tell(context, client, &waited_for, &mut spoken).await,
             () = sleep_until(end.unwrap_or_else(now)), if end.is_some() => return Err(timed_out(limit, &waited_for)),
         }
     }
@@ -79,10 +90,13 @@ fn timed_out(limit: Option<Duration>, names: &[String]) -> Failure {
 }
 
 /// One line for each that is waited for, fresh from the daemon, because its sentences count.
-pub(crate) async fn tell(context: &Context, client: &Client, names: &[String]) {
+pub(crate) async fn tell(context: &Context, client: &Client, names: &[String], spoken: &mut Spoken) {
     let Ok(services) = client.get::<Vec<Service>>("/v1/services").await else { return };
     for service in services.iter().filter(|service| names.contains(&service.name)) {
         context.terminal.say(waiting_line(service, &elapsed(service, context.now())));
+        for line in spoken.explanation(service) {
+            context.terminal.say(line);
+        }
     }
 }
 

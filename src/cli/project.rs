@@ -138,6 +138,6 @@ pub(crate) fn no_such_service(name: &str, all: &[&str]) -> Failure {
     match near {
         Some((_, known)) => failure.hint(format!("did you mean `{known}`?")),
         None if all.is_empty() => failure,
-        None => failure.hint(format!("there is {}", list(all))),
+        None => failure.hint(format!("there {} {}", if all.len() == 1 { "is" } else { "are" }, list(all))),
     }
 }

@@ -81,7 +81,7 @@ pub(crate) async fn see_it_end(
                 // The socket goes with the daemon: however the stream ended, that is the end that was waited for.
                 Ok(None) | Err(_) => return Ok(end),
             },
-            () = spoken.due() => tell(context, client, &names).await,
+            () = spoken.due() => tell(context, client, &names, &mut spoken).await,
             why = interruptions.next() => match why {
                 Interruption::Interrupt => {
                     context.terminal.say(format_args!("killing every process of {}", if names.is_empty() { "the project".to_owned() } else { list(&names) }));
@@ -109,6 +109,15 @@ fn survived(survivors: Vec<String>) -> Failure {
     let mut failure = Failure::new(Kind::Failed, "not everything could be ended, SIGKILL included");
     failure.causes = survivors;
     failure.hint("a process in state D waits for its disk or network file system; one that became root needs root: sudo kill -9 PID")
+}
+
+/// Those of whom no note has said already that they are where they should be.
+pub(crate) fn unsaid(names: &[String], notes: &[String]) -> Vec<String> {
+    let said = |name: &str| {
+        let words = notes.iter().filter_map(|note| note.strip_prefix(name));
+        words.into_iter().any(|words| words.starts_with(" is ") && words.ends_with(" already"))
+    };
+    names.iter().filter(|name| !said(name)).cloned().collect()
 }
 
 pub(crate) fn say_notes(context: &Context, done: &Done) {

@@ -4,12 +4,14 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, Format, HELP, Verb};
 use super::failure::{Failure, Kind};
+use super::foreground::Hold;
 use super::news::News;
 use super::outcome::{Goal, Standing, concerned, reached, standing, survivor, troubles, waiting_line};
 use super::paint::Paint;
 use super::project::no_such_service;
 use super::render::sample;
 use super::seam::api::{Failed, FailedKind, Service};
+use super::stopping::unsaid;
 use crate::supervisor::{State, Want};
 
 fn parse(line: &str) -> Result<Cli, String> {
@@ -54,6 +56,7 @@ fn help_of_the_verbs() {
     command.build();
     let text: Vec<String> = command
         .get_subcommands_mut()
+        .filter(|verb| verb.get_name() != "help")
         .map(|verb| format!("── {} ──\n{}", verb.get_name().to_owned(), verb.render_help()))
         .collect();
     insta::assert_snapshot!(text.join("\n"));
@@ -61,7 +64,9 @@ fn help_of_the_verbs() {
 
 #[test]
 fn every_global_option_is_a_variable_too() {
-    for option in Cli::command().get_arguments().filter(|option| option.get_id() != "help") {
+    for option in
+        Cli::command().get_arguments().filter(|option| option.get_id() != "help" && option.get_id() != "version")
+    {
         let name = option.get_long().expect("a long name").to_uppercase();
         assert_eq!(option.get_env(), Some(format!("DEVSUP_{name}").as_ref()), "--{name}");
     }
@@ -94,6 +99,9 @@ fn what_is_not_understood_is_said_in_our_words() {
         "devsup stop a -t soon",
         "devsup wait a --for never",
         "devsup logs -n many",
+        "devsup logs a -n",
+        "devsup hold a --for 0s",
+        "devsup help frobnicate",
         "devsup kill a -s NOPE",
         "devsup whoami --try bucket1",
         "devsup hold",
@@ -150,7 +158,7 @@ fn a_failure_has_error_cause_and_hint() {
     let far = no_such_service("x", &["service-a", "service-b"]);
     insta::assert_snapshot!(far.render(Paint::Plain), @"
     error: service `x`: no such service
-    hint: there is `service-a` and `service-b`
+    hint: there are `service-a` and `service-b`
     ");
 }
 
@@ -168,7 +176,8 @@ fn what_has_become_of_a_service() {
     assert!(matches!(of("b"), Standing::Refused(refusal) if refusal.code == "AccessDenied"));
     assert!(matches!(of("c"), Standing::Failed(_)), "the third crash lasts");
     assert_eq!(of("f"), Standing::Pending, "nobody knows of `db`");
-    assert_eq!(of("g"), Standing::Pending);
+    assert_eq!(of("g"), Standing::Started, "its process is there, though not ready");
+    assert_eq!(standing(&sample::service("g", State::Starting, "starting"), &all), Standing::Pending);
     assert_eq!(of("migrate"), Standing::Done);
     assert!(reached(&Standing::Started, Goal::Started) && !reached(&Standing::Started, Goal::Ready));
 }
@@ -192,10 +201,10 @@ fn who_waits_for_a_refused_service_is_blocked_and_both_are_reported() {
 #[test]
 fn a_survivor_of_sigkill_is_named() {
     let stuck = Service {
-        why: Some("pid 812 (D state) survived SIGKILL".into()),
+        survivors: vec!["pid 812 (D state)".into()],
         ..sample::service("h", State::Stopping, "stopping 14s")
     };
-    assert_eq!(survivor(&stuck).as_deref(), Some("`h`: pid 812 (D state) survived SIGKILL"));
+    assert_eq!(survivor(&stuck).as_deref(), Some("`h`: pid 812 (D state) survives SIGKILL"));
     assert_eq!(survivor(&sample::running("a", 1)), None);
 }
 
@@ -223,7 +232,7 @@ fn an_up_is_about_what_was_named_and_what_that_needs() {
 #[test]
 fn news_are_said_once_and_end_with_an_invitation() {
     let names = vec!["a".to_owned(), "b".to_owned()];
-    let mut news = News::new(names, Paint::Plain);
+    let mut news = News::new(names, Hold::Launched, Paint::Plain);
     let starting = Service { ready: false, ..sample::service("a", State::Starting, "starting 1s") };
     let mut watch = sample::watch(vec![starting, sample::refused("b")]);
     let mut text = news.of(&watch);
@@ -239,4 +248,48 @@ fn news_are_said_once_and_end_with_an_invitation() {
     text.push("-- a crashed, and somebody types down --".into());
     text.extend(news.of(&watch));
     insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn an_ordinary_rotation_is_no_news_and_who_attaches_is_not_invited() {
+    let mut news = News::new(vec!["a".to_owned()], Hold::Attached, Paint::Plain);
+    let mut watch = sample::watch(vec![sample::running("a", 4121)]);
+    assert_eq!(news.of(&watch), ["a  running (ready) · pid 4121 · role service-a"]);
+    for state in [State::Stopping, State::Waiting, State::Starting] {
+        watch.services[0] = Service { rotations: 3, ..sample::service("a", state, "on its way") };
+        assert_eq!(news.of(&watch), Vec::<String>::new());
+        assert!(!news.all_there());
+    }
+    watch.services[0] = Service { rotations: 3, run: Some(5), ..sample::running("a", 4122) };
+    assert_eq!(news.of(&watch), Vec::<String>::new());
+    assert!(news.all_there());
+    watch.services[0] = sample::backoff("a");
+    news.of(&watch);
+    watch.services[0] = Service { rotations: 4, run: Some(6), ..sample::running("a", 4123) };
+    assert_eq!(news.of(&watch).len(), 1, "after a crash it is news that it is there again");
+}
+
+#[test]
+fn the_same_refusal_of_several_is_said_once() {
+    let all = [sample::refused("b"), Service { name: "c".into(), ..sample::refused("b") }];
+    let trouble = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    assert_eq!((trouble.causes.len(), trouble.hints.len()), (1, 1));
+    assert!(trouble.causes[0].starts_with("`b` and `c`: waiting for credentials: "), "{:?}", trouble.causes);
+    let mut news = News::new(vec!["b".to_owned(), "c".to_owned()], Hold::Attached, Paint::Plain);
+    let lines = news.of(&sample::watch(all.into()));
+    assert_eq!(lines.iter().filter(|line| line.contains("AccessDenied: ")).count(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_question_that_is_under_way_is_not_counted_down() {
+    let asking =
+        Service { next: Some("asks again in 0s, or `devsup creds b --refresh`".into()), ..sample::refused("b") };
+    assert!(waiting_line(&asking, "3s").ends_with(", asking again)"), "{}", waiting_line(&asking, "3s"));
+}
+
+#[test]
+fn who_is_there_already_is_not_reported_again() {
+    let names = ["a".to_owned(), "b".to_owned(), "ab".to_owned()];
+    assert_eq!(unsaid(&names, &["a is up already".into(), "held by bob".into()]), ["b", "ab"]);
+    assert_eq!(unsaid(&names, &[]), names);
 }

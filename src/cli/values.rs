@@ -17,6 +17,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a duration such as `10s`, `5m` or `1h30m`".to_owned())
 }
 
+/// The same, and not nothing.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .and_then(|length| if length.is_zero() { Err("expected more than no time".to_owned()) } else { Ok(length) })
+}
+
 /// How many lines of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
@@ -107,6 +113,8 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert!(duration("soon").is_err());
         assert!(duration("-5s").is_err());
+        assert!(duration("0s").is_ok() && some_time("0s").is_err() && some_time("0").is_err());
+        assert_eq!(some_time("1s"), Ok(Duration::from_secs(1)));
     }
 
     #[test]

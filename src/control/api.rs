@@ -93,6 +93,9 @@ pub struct Service {
     pub depends_on: Vec<String>,
     /// Log bytes the disk did not take.
     pub log_dropped: u64,
+    /// What SIGKILL did not end: `pid 812 (D state)`.
+    #[serde(default)]
+    pub survivors: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,6 +58,7 @@ pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
             until: held.until.map(rfc3339),
         }),
         log_dropped: beside.log_dropped,
+        survivors: view.survivors.clone(),
         credentials: credentials(view, entry, beside),
         credentials_text: view.credentials.clone(),
         autostart: entry.is_some_and(|entry| entry.autostart),

@@ -11,10 +11,6 @@ use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::io::AsyncReadExt;
 
-pub fn stdin_is_terminal() -> bool {
-    io::stdin().is_terminal()
-}
-
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }

@@ -176,6 +176,13 @@ fn help_is_on_stdout_and_what_is_not_understood_on_stderr() {
     let (code, out, err) = house.run(&["--help"]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("Exit codes:"));
+    assert_eq!(house.run(&["help"]), (0, out, String::new()));
+    let (code, out, err) = house.run(&["help", "up"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("Usage: devsup up"), "{out}");
+    for asked in ["--version", "-V", "version"] {
+        assert_eq!(house.run(&[asked]), (0, format!("devsup {VERSION}\n"), String::new()));
+    }
     let (code, out, err) = house.run(&["pss"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert_eq!(err, "error: `pss` is no verb of devsup\nhint: did you mean `ps`?\n");
@@ -187,7 +194,7 @@ fn help_is_on_stdout_and_what_is_not_understood_on_stderr() {
 #[test]
 fn a_project_that_is_not_up_is_five_with_the_mend() {
     let house = House::new();
-    for verb in [&["ps"][..], &["restart", "a"], &["down"], &["creds"], &["events"]] {
+    for verb in [&["ps"][..], &["restart", "a"], &["down"], &["creds"], &["events"], &["events", "-f"]] {
         let (code, out, err) = house.run(verb);
         assert_eq!((code, out.as_str()), (5, ""), "{verb:?}");
         assert!(err.contains("is not up\nhint: devsup up\n"), "{err}");
@@ -224,6 +231,9 @@ fn config_prints_and_with_q_only_checks() {
     assert_eq!(code, 4);
     assert!(err.contains("did you mean `b`?"), "{err}");
     assert_eq!(house.run(&["ls"]).1, "NAME  STATUS  MANIFEST\n");
+    let (code, out, err) = house.run(&["config", "--format", "json"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("hint: devsup schema"), "{err}");
 }
 
 #[test]
@@ -261,6 +271,37 @@ fn ps_answers_zero_three_and_four() {
         out.lines().map(|line| serde_json::from_str::<Service>(line).expect("an object a line").name).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(house.run(&["ls"]).1.contains("1/2 running (SANDBOX)"));
+}
+
+#[test]
+fn the_events_of_a_project_that_is_down_are_read_from_its_journal() {
+    let house = House::new();
+    let daemon = house.daemon(Vec::new());
+    drop(daemon);
+    let manifest = house.path().join("services.toml");
+    let folder = Folder::of(&house.state().join("devsup"), "shop", &manifest);
+    let lock = std::fs::read_to_string(folder.lock()).expect("the lock");
+    let mut lock: LockInfo = serde_json::from_str(&lock).expect("json");
+    lock.start_time += 1;
+    std::fs::write(folder.lock(), serde_json::to_string(&lock).expect("json")).expect("a stale lock");
+    let event = |time: &str, what: &str| {
+        let event = serde_json::json!({
+            "time": time, "service": "a", "run": 1, "event": what, "reason": what, "by": null,
+        });
+        format!("{event}\n")
+    };
+    std::fs::write(folder.path().join("events.1.jsonl"), event("2026-03-02T14:05:12.123Z", "first")).expect("written");
+    let half = format!("{}{{\"time\": \"20", event("2026-03-02T14:06:12.123Z", "second"));
+    std::fs::write(folder.events(), half).expect("written");
+    let (code, out, err) = house.run(&["events"]);
+    assert_eq!((code, err.as_str()), (0, "project `shop` is not up; this is its history\n"));
+    assert_eq!(out.lines().count(), 2, "{out}");
+    assert!(out.find("first") < out.find("second"), "{out}");
+    let (code, out, _) = house.run(&["events", "--since", "2026-03-02T14:06:00Z", "--format", "json"]);
+    assert_eq!((code, out.lines().count()), (0, 1), "{out}");
+    let (code, _, err) = house.run(&["events", "-f"]);
+    assert_eq!(code, 5);
+    assert!(err.contains("nothing to follow"), "{err}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::table::{Mode, colour, dash, role, status, uptime};
+use super::table::{Mode, colour, dash, next, role, status, uptime};
 use super::{clock, count};
 use crate::cli::paint::Paint;
 use crate::cli::seam::api::{CredentialsJson, ExitJson, Service, Tree};
@@ -13,6 +13,8 @@ use crate::cli::seam::api::{CredentialsJson, ExitJson, Service, Tree};
 /// What the detail view needs beside the service.
 pub(crate) struct Setting<'a> {
     pub project: &'a str,
+    /// Who the base identity is, once asked.
+    pub base: Option<&'a str>,
     pub mode: Mode,
     pub now: Timestamp,
     pub zone: TimeZone,
@@ -61,13 +63,16 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
     let delivery = service.delivery.map(|how| format!(" (delivery {})", format!("{how:?}").to_lowercase()));
     let role = match &service.role {
         Some(arn) => format!("{arn}{}", delivery.unwrap_or_default()),
-        None => role(service),
+        None => match setting.base.filter(|_| service.inherit_aws) {
+            Some(base) => format!("{} {base}", role(service)),
+            None => role(service),
+        },
     };
     let ports: Vec<String> = service.ports.iter().map(|port| format!("{} {}", port.name, port.listen)).collect();
     vec![
         ("status", (colour(service))(setting.paint, &status(service))),
         ("why", service.why.clone().unwrap_or_default()),
-        ("next", service.next.clone().unwrap_or_default()),
+        ("next", next(service).unwrap_or_default()),
         ("since", at(&service.since)),
         ("process", process),
         ("uptime", uptime(service)),

@@ -35,6 +35,7 @@ pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
         autostart: true,
         depends_on: Vec::new(),
         log_dropped: 0,
+        survivors: Vec::new(),
     }
 }
 

@@ -67,6 +67,12 @@ pub(crate) fn status(service: &Service) -> String {
     }
 }
 
+/// What happens next. While AWS is being asked there is nothing left to count.
+pub(crate) fn next(service: &Service) -> Option<String> {
+    let next = service.next.as_ref()?;
+    Some(if next.starts_with("asks again in 0s") { "asking again".to_owned() } else { next.clone() })
+}
+
 pub(crate) fn uptime(service: &Service) -> String {
     service.uptime_s.map(|seconds| Secs(Duration::from_secs(seconds)).to_string()).unwrap_or_default()
 }

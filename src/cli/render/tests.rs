@@ -13,7 +13,15 @@ use crate::supervisor::By;
 
 fn setting(lines: &[String], mode: Mode) -> Setting<'_> {
     let now = NOW.parse().expect("a time");
-    Setting { project: "shop", mode, now, zone: TimeZone::UTC, lines, paint: Paint::Plain }
+    Setting {
+        project: "shop",
+        base: Some("arn:aws:iam::033145145979:user/dev"),
+        mode,
+        now,
+        zone: TimeZone::UTC,
+        lines,
+        paint: Paint::Plain,
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
@@ -22,6 +23,9 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn run(self, context: &Context) -> Result<Code, Failure> {
+        if context.terminal.format == Format::Json && context.terminal.talk != Talk::Quiet {
+            return Err(Failure::new(Kind::Usage, "`config` prints TOML, and has no JSON").hint("devsup schema"));
+        }
         let loaded = load(context, trust(self.insecure_manifest))?;
         if context.terminal.talk != Talk::Quiet {
             context.terminal.print(&manifest::print(&loaded))?;

@@ -9,7 +9,7 @@ use crate::cli::failure::{Code, Failure};
 use crate::cli::project::connect;
 use crate::cli::seam::api::{Done, HoldRequest};
 use crate::cli::stopping::say_notes;
-use crate::cli::values::duration;
+use crate::cli::values::some_time;
 
 /// Keep a service from being replaced by itself: no rotation until released
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Hold {
     #[arg(value_name = "SVC")]
     service: String,
     /// Release it by itself after this long
-    #[arg(long = "for", value_name = "D", value_parser = duration)]
+    #[arg(long = "for", value_name = "D", value_parser = some_time)]
     lasts: Option<Duration>,
 }
 

@@ -81,6 +81,11 @@ impl Logs {
             color: context.terminal.out == Paint::Ansi,
             terminal: context.terminal.interactive,
         };
+        if self.follow && found.pid.is_none() {
+            context
+                .terminal
+                .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
+        }
         let printer = Printer::new(style, &names);
         print(context, Query { logs: folder, services: names, tail, follow: self.follow }, printer)?;
         Ok(Code::OK)

@@ -11,7 +11,7 @@ use crate::cli::outcome::{Goal, Standing, reached, standing, survivor, troubles}
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
 use crate::cli::seam::api::{Done, Service, ServicesRequest, Watch};
-use crate::cli::stopping::say_notes;
+use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
 use crate::supervisor::State;
 
@@ -157,7 +157,10 @@ async fn post(
 }
 
 fn report(context: &Context, word: &str, done: &Done) {
-    context.terminal.say(format_args!("{word}  {}", done.services.join(" ")));
+    let names = unsaid(&done.services, &done.notes);
+    if !names.is_empty() {
+        context.terminal.say(format_args!("{word}  {}", names.join(" ")));
+    }
 }
 
 /// A run newer than the one before has come to the goal, or there is a lasting reason why none will.

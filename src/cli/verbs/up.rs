@@ -22,7 +22,7 @@ use crate::cli::render::list;
 use crate::cli::seam::api::{Done, UpRequest, Watch};
 use crate::cli::seam::control::{Client, Launched, Start, launch, state_folder};
 use crate::cli::seam::manifest::Loaded;
-use crate::cli::stopping::say_notes;
+use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
 use crate::cli::verbs::config::{load, trust};
 use crate::manifest::Name;
@@ -77,11 +77,9 @@ impl Up {
             context.terminal.say(format_args!("{} {warning}", context.terminal.err.yellow("warning:")));
         }
         let client = Client::connect(&launched.socket).await?;
-        if !launched.fresh {
-            self.join(context, &client).await?;
-        }
+        let notes = if launched.fresh { Vec::new() } else { self.join(context, &client).await? };
         if self.detach || self.wait {
-            return self.detached(context, &client).await;
+            return self.detached(context, &client, &notes).await;
         }
         self.foreground(context, client, &launched, began_ns).await
     }
@@ -134,7 +132,7 @@ impl Up {
     }
 
     /// The project was up already: the daemon reads the manifest again, applies what changed, starts what is missing.
-    async fn join(&self, context: &Context, client: &Client) -> Result<(), Failure> {
+    async fn join(&self, context: &Context, client: &Client) -> Result<Vec<String>, Failure> {
         let request = UpRequest {
             request: request_id(),
             services: self.services.clone(),
@@ -144,14 +142,17 @@ impl Up {
         };
         let done: Done = client.post("/v1/up", &request).await?;
         say_notes(context, &done);
-        Ok(())
+        Ok(done.notes)
     }
 
-    async fn detached(&self, context: &Context, client: &Client) -> Result<Code, Failure> {
+    async fn detached(&self, context: &Context, client: &Client, notes: &[String]) -> Result<Code, Failure> {
         let goal = if self.wait { Goal::Ready } else { Goal::Started };
         let names = until(context, client, self.wait_timeout, |watch| self.judge(watch, goal)).await?;
         let word = if self.wait { "ready" } else { "started" };
-        context.terminal.say(format_args!("{word}  {}", names.join(" ")));
+        let names = unsaid(&names, notes);
+        if !names.is_empty() {
+            context.terminal.say(format_args!("{word}  {}", names.join(" ")));
+        }
         Ok(Code::OK)
     }
 
@@ -181,8 +182,9 @@ impl Up {
         let hold = if launched.fresh { Hold::Launched } else { Hold::Attached };
         if hold == Hold::Attached {
             context.terminal.say(format_args!(
-                "{} is up already; attached to {}. Ctrl-C leaves, and stops nothing",
+                "{} is up already{}; attached to {}. Ctrl-C leaves, and stops nothing",
                 watch.project.name,
+                if watch.project.sandbox { " (SANDBOX)" } else { "" },
                 list(&names)
             ));
         }
