@@ -143,7 +143,8 @@ impl<'a> Foreground<'a> {
                 why = self.interruptions.next() => return Turn::Interrupted(why),
                 ended = logs => { self.follower = None; return Turn::Logs(ended) }
                 () = spoken.due(), if !self.news.all_there() => {
-                    tell(self.context, &self.client, &self.news.awaited(), &mut spoken).await;
+                    let names = self.news.awaited();
+                    tell(self.context, &self.client, &names, &mut self.news.explained).await;
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! What a foreground `up` says of its services on stderr: each change of a state once, in one line, and what to try next
 //! when all are there. Pure: states in, lines out. What the logs' own marks say (started, exited) is not said again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::foreground::Hold;
-use super::outcome::{Goal, Standing, reached, refusal_text, standing};
+use super::outcome::{Explained, Goal, Standing, reached, standing};
 use super::paint::Paint;
 use super::render::short_role;
 use super::render::table::{colour, status};
@@ -17,7 +17,7 @@ pub(crate) struct News {
     said: BTreeMap<String, Key>,
     /// The rotations of those that were ready when last spoken of.
     ready: BTreeMap<String, u32>,
-    refusals: BTreeSet<String>,
+    pub explained: Explained,
     awaited: Vec<String>,
     invited: bool,
     shutting_down: bool,
@@ -44,7 +44,7 @@ impl News {
             paint,
             said: BTreeMap::new(),
             ready: BTreeMap::new(),
-            refusals: BTreeSet::new(),
+            explained: Explained::default(),
             // Who comes later finds others at work, and knows the way.
             invited: hold == Hold::Attached,
             shutting_down: false,
@@ -100,8 +100,7 @@ impl News {
 
     fn hint(&mut self, service: &Service, now: &Standing) -> Vec<String> {
         if let Some(refusal) = refusal(service).filter(|_| matches!(service.state, State::Waiting | State::Running)) {
-            let text = refusal_text(refusal);
-            return if self.refusals.insert(text.concat()) { text } else { Vec::new() };
+            return self.explained.of(refusal);
         }
         match now {
             Standing::Failed(_) => vec![format!("  devsup ps {} says more", service.name)],

@@ -1,6 +1,8 @@
 //! What has become of a service, judged from one look at it: has it started, is it ready, or is there a lasting reason
 //! why not. Pure, so that what `up`, `start`, `restart` and `wait` wait for is tested without a daemon.
 
+use std::collections::BTreeSet;
+
 use super::failure::{Failure, Kind};
 use super::render::list;
 use super::render::table::{next, status};
@@ -73,11 +75,17 @@ fn reason(service: &Service) -> String {
     }
 }
 
-/// `  AccessDenied: …` and below it the mend.
-pub(crate) fn refusal_text(refusal: &RefusalJson) -> Vec<String> {
-    let mut lines = vec![format!("  {}: {}", refusal.code, refusal.message)];
-    lines.extend(refusal.hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("  {line}")));
-    lines
+/// The refusals this command has explained: of several services it is often the same one.
+#[derive(Debug, Default)]
+pub(crate) struct Explained(BTreeSet<String>);
+
+impl Explained {
+    /// `  AccessDenied: …` and below it the mend; nothing the second time.
+    pub(crate) fn of(&mut self, refusal: &RefusalJson) -> Vec<String> {
+        let mut lines = vec![format!("  {}: {}", refusal.code, refusal.message)];
+        lines.extend(refusal.hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("  {line}")));
+        if self.0.insert(lines.concat()) { lines } else { Vec::new() }
+    }
 }
 
 /// Nothing more is to be waited for.

@@ -1,6 +1,5 @@
 //! Waiting for what a command brought about, never silently: after a second it says for whom, and goes on counting.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::context::Context;
 use super::failure::{Failure, Kind};
-use super::outcome::{refusal_text, waiting_line};
+use super::outcome::{Explained, waiting_line};
 use super::project::{Watching, gone};
 use super::render::list;
 use super::seam::api::{Service, Watch};
@@ -26,16 +25,18 @@ pub(crate) enum Verdict<T> {
 /// Seconds after which a wait is spoken of, and then every ten.
 const SPOKEN: [u64; 5] = [1, 3, 5, 7, 10];
 
+/// A little under the first second, so that a wait as old as its count is spoken of.
+const A_MOMENT: Duration = Duration::from_millis(900);
+
 /// When the next word about a wait is due.
 pub(crate) struct Spoken {
     began: Instant,
     times: usize,
-    refusals: BTreeSet<String>,
 }
 
 impl Spoken {
     pub(crate) fn begin() -> Self {
-        Self { began: now(), times: 0, refusals: BTreeSet::new() }
+        Self { began: now(), times: 0 }
     }
 
     /// Cancelling the wait loses nothing.
@@ -45,14 +46,6 @@ impl Spoken {
         let at = SPOKEN.get(self.times).copied().unwrap_or(last + 10 * beyond);
         sleep_until(self.began + Duration::from_secs(at)).await;
         self.times += 1;
-    }
-
-    /// What AWS said and what mends it, unless it was said before: of several services it is often the same.
-    fn explanation(&mut self, service: &Service) -> Vec<String> {
-        let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
-        let Some(refusal) = refusal.filter(|_| service.state == State::Waiting) else { return Vec::new() };
-        let text = refusal_text(refusal);
-        if self.refusals.insert(text.concat()) { text } else { Vec::new() }
     }
 }
 
@@ -70,14 +63,14 @@ pub(crate) async fn until<T>(
     let mut watching = Watching::open(client).await?;
     let mut spoken = Spoken::begin();
     let end = limit.map(|limit| now() + limit);
-    let mut waited_for = Vec::new();
+    let (mut waited_for, mut explained) = (Vec::new(), Explained::default());
     loop {
         tokio::select! {
             seen = watching.next() => match judge(&seen?.ok_or_else(gone)?)? {
                 Verdict::Over(what) => return Ok(what),
                 Verdict::Waiting(names) => waited_for = names,
             },
-            () = spoken.due() => tell(context, client, &waited_for, &mut spoken).await,
+            () = spoken.due() => tell(context, client, &waited_for, &mut explained).await,
             () = sleep_until(end.unwrap_or_else(now)), if end.is_some() => return Err(timed_out(limit, &waited_for)),
         }
     }
@@ -89,20 +82,26 @@ fn timed_out(limit: Option<Duration>, names: &[String]) -> Failure {
         .hint(format!("devsup ps {}", names.first().map_or("", String::as_str)))
 }
 
-/// One line for each that is waited for, fresh from the daemon, because its sentences count.
-pub(crate) async fn tell(context: &Context, client: &Client, names: &[String], spoken: &mut Spoken) {
+/// One line for each that is waited for, fresh from the daemon, because its sentences count. What has only just begun
+/// is not spoken of.
+pub(crate) async fn tell(context: &Context, client: &Client, names: &[String], explained: &mut Explained) {
     let Ok(services) = client.get::<Vec<Service>>("/v1/services").await else { return };
     for service in services.iter().filter(|service| names.contains(&service.name)) {
-        context.terminal.say(waiting_line(service, &elapsed(service, context.now())));
-        for line in spoken.explanation(service) {
+        let elapsed = elapsed(service, context.now());
+        if elapsed.is_some_and(|elapsed| elapsed < A_MOMENT) {
+            continue;
+        }
+        let counted = elapsed.map(|elapsed| Secs(elapsed).to_string()).unwrap_or_default();
+        context.terminal.say(waiting_line(service, &counted));
+        let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
+        for line in refusal.filter(|_| service.state == State::Waiting).map(|it| explained.of(it)).unwrap_or_default() {
             context.terminal.say(line);
         }
     }
 }
 
 /// Since the service came into its state.
-fn elapsed(service: &Service, now: Timestamp) -> String {
-    let Ok(since) = service.since.parse::<Timestamp>() else { return String::new() };
-    let length = now.duration_since(since).max(SignedDuration::ZERO);
-    Secs(Duration::try_from(length).unwrap_or_default()).to_string()
+fn elapsed(service: &Service, now: Timestamp) -> Option<Duration> {
+    let since = service.since.parse::<Timestamp>().ok()?;
+    Duration::try_from(now.duration_since(since).max(SignedDuration::ZERO)).ok()
 }

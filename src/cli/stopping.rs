@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::context::{Context, milliseconds, request_id};
 use super::failure::{Code, Failure, Kind};
-use super::outcome::survivor;
+use super::outcome::{Explained, survivor};
 use super::patience::{Spoken, tell};
 use super::project::Watching;
 use super::render::list;
@@ -81,7 +81,7 @@ pub(crate) async fn see_it_end(
                 // The socket goes with the daemon: however the stream ended, that is the end that was waited for.
                 Ok(None) | Err(_) => return Ok(end),
             },
-            () = spoken.due() => tell(context, client, &names, &mut spoken).await,
+            () = spoken.due() => tell(context, client, &names, &mut Explained::default()).await,
             why = interruptions.next() => match why {
                 Interruption::Interrupt => {
                     context.terminal.say(format_args!("killing every process of {}", if names.is_empty() { "the project".to_owned() } else { list(&names) }));
