@@ -27,6 +27,8 @@ const SPOKEN: [u64; 5] = [1, 3, 5, 7, 10];
 
 /// A little under the first second, so that a wait as old as its count is spoken of.
 const A_MOMENT: Duration = Duration::from_millis(900);
+/// Every run takes its second until it counts as ready; that is no wait worth a word.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// When the next word about a wait is due.
 pub(crate) struct Spoken {
@@ -88,7 +90,8 @@ pub(crate) async fn tell(context: &Context, client: &Client, names: &[String], e
     let Ok(services) = client.get::<Vec<Service>>("/v1/services").await else { return };
     for service in services.iter().filter(|service| names.contains(&service.name)) {
         let elapsed = elapsed(service, context.now());
-        if elapsed.is_some_and(|elapsed| elapsed < A_MOMENT) {
+        let usual = if service.state == State::Starting { SETTLING } else { A_MOMENT };
+        if elapsed.is_some_and(|elapsed| elapsed < usual) {
             continue;
         }
         let counted = elapsed.map(|elapsed| Secs(elapsed).to_string()).unwrap_or_default();
