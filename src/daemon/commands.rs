@@ -250,7 +250,10 @@ impl World {
     }
 
     fn up_already(&self, services: &[Name]) -> Vec<String> {
-        self.in_state(services, State::Running, "is up already")
+        let views = self.supervisor.views(now());
+        let up =
+            views.iter().filter(|view| view.pid.is_some() && view.want == Want::Up && services.contains(&view.name));
+        up.map(|view| format!("{} is up already", view.name)).collect()
     }
 
     fn in_state(&self, services: &[Name], state: State, words: &str) -> Vec<String> {

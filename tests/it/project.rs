@@ -113,7 +113,7 @@ impl Project {
     }
 
     pub(crate) fn up_sandbox(&self) -> Output {
-        let output = self.devsup(&["up", "-d", "--sandbox"]).ok();
+        let output = self.devsup(&["up", "-d", "--wait", "--sandbox"]).ok();
         self.ps();
         output
     }

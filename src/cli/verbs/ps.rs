@@ -76,7 +76,12 @@ impl Ps {
     /// With names only, as `systemctl status` does.
     fn code(&self, watch: &Watch) -> Result<Code, Failure> {
         let chosen = choose(&self.services, &watch.services)?;
-        let running = |service: &&Service| matches!(service.state, State::Running | State::Done);
+        // One that is on its way up has a process.
+        let running = |service: &&Service| match service.state {
+            State::Running | State::Done => true,
+            State::Starting => service.pid.is_some(),
+            State::Stopped | State::Waiting | State::Stopping | State::Backoff | State::Failed => false,
+        };
         Ok(if self.services.is_empty() || chosen.iter().all(running) { Code::OK } else { Code::NOT_RUNNING })
     }
 

@@ -129,7 +129,7 @@ fn a_service_that_opens_very_many_connections_does_not_take_the_owners_place() {
         "name = \"crowd\"\n[services.a]\nstop_timeout = \"2s\"\n\
          command = 'for n in $(seq 150); do \"$DEVSUP\" events -f > /dev/null 2>&1 & done; sleep 1; echo crowded; exec sleep 600'\n",
     );
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     project.until_log("a", "crowded");
     let crowded = own_state(&project);
     assert!(crowded.fds < 110, "only so many are let in: {crowded:?}");
@@ -144,7 +144,7 @@ fn own_state(project: &Project) -> OwnState {
 
 fn calm() -> Project {
     let project = Project::new("name = \"calm\"\n[services.a]\ncommand = [\"sleep\", \"600\"]\n");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     project
 }
 

@@ -11,7 +11,7 @@ fn a_service_outlives_its_logs_folder() {
         "name = \"gone\"\n[services.a]\n\
          command = 'while :; do echo tick; echo tick >> ticks; sleep 0.05; done'\n",
     );
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let pid = project.service("a").pid.expect("it runs");
     let daemon = daemon(&project);
     let ticks = || std::fs::read(project.path("ticks")).map(|ticks| ticks.len() / 5).unwrap_or_default();
@@ -26,6 +26,6 @@ fn a_service_outlives_its_logs_folder() {
     send(daemon, Signal::SIGTERM);
     until_gone(&[daemon, pid]);
     until_nothing_is_left(&project);
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     assert!(project.service("a").ready || project.service("a").pid.is_some());
 }

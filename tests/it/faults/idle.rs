@@ -24,7 +24,7 @@ fn ten_idle_services_wake_nobody() {
     const LOOK: Duration = Duration::from_secs(5);
     let services: Vec<String> = (0..10).map(|n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
     let project = Project::new(&format!("name = \"idle\"\n{}", services.concat()));
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let all = project.until(|all| all.len() == 10 && all.iter().all(|one| one.ready), "all are ready");
     let mut pids = vec![daemon(&project)];
     pids.extend(all.iter().map(|one| tree::look(one.pid.expect("it runs")).expect("it lives").parent));

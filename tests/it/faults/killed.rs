@@ -18,7 +18,7 @@ fn two(stop_timeout: &str) -> Project {
 #[test]
 fn when_the_daemon_is_killed_its_keepers_end_everything() {
     let project = two("2s");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let mut all = tree_of(keeper_of(&project, "stubborn"), 3);
     all.extend([keeper_of(&project, "stubborn"), keeper_of(&project, "polite")]);
     all.extend(project.service("polite").pid);
@@ -26,7 +26,7 @@ fn when_the_daemon_is_killed_its_keepers_end_everything() {
     until_gone(&all);
     until_nothing_is_left(&project);
     project.devsup(&["ps"]).ends(5);
-    let up = project.devsup(&["up", "-d"]).ok();
+    let up = project.devsup(&["up", "-d", "--wait"]).ok();
     assert!(!up.stderr.contains("stale") && !up.stderr.contains("error"), "{up:#?}");
     for one in project.ps() {
         assert!(one.state == State::Running && one.crashes == 0 && one.run == Some(2), "{one:#?}");
@@ -36,7 +36,7 @@ fn when_the_daemon_is_killed_its_keepers_end_everything() {
 #[test]
 fn a_service_that_an_earlier_keeper_still_ends_says_so_and_the_others_start() {
     let project = two("15s");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let keeper = keeper_of(&project, "stubborn");
     let old = tree_of(keeper, 3);
     send(daemon(&project), Signal::SIGKILL);
@@ -73,7 +73,7 @@ exec sleep 600
 """
 "#,
     );
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     send(daemon(&project), Signal::SIGKILL);
     let up = project.spawn(&["up", "-d"]);
     let is = |all: &[Service], name: &str, state| all.iter().any(|one| one.name == name && one.state == state);
@@ -88,7 +88,7 @@ exec sleep 600
 #[test]
 fn a_keeper_that_is_killed_is_a_crash_with_that_reason_and_leaves_nothing() {
     let project = two("2s");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let polite = project.service("polite").pid;
     let keeper = keeper_of(&project, "stubborn");
     let old = tree_of(keeper, 3);
@@ -104,7 +104,7 @@ fn a_keeper_that_is_killed_is_a_crash_with_that_reason_and_leaves_nothing() {
 #[test]
 fn what_is_left_when_both_are_killed_is_ended_and_named_by_the_next_up() {
     let project = two("2s");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let keeper = keeper_of(&project, "stubborn");
     let old = tree_of(keeper, 3);
     let daemon = daemon(&project);
@@ -114,7 +114,7 @@ fn what_is_left_when_both_are_killed_is_ended_and_named_by_the_next_up() {
     send(daemon, Signal::SIGKILL);
     until_gone(&[daemon, keeper]);
     assert_eq!(old.iter().filter(|&&pid| lives(pid)).count(), 2, "only the main process dies with its keeper");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     until_gone(&old);
     let swept: Vec<String> =
         project.events().into_iter().filter(|event| event.event == "swept").filter_map(|event| event.reason).collect();
@@ -124,7 +124,7 @@ fn what_is_left_when_both_are_killed_is_ended_and_named_by_the_next_up() {
 #[test]
 fn a_keeper_that_is_stopped_does_not_keep_its_service_from_being_stopped() {
     let project = two("2s");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let keeper = keeper_of(&project, "stubborn");
     let tree = tree_of(keeper, 3);
     send(keeper, Signal::SIGSTOP);

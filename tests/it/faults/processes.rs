@@ -42,7 +42,7 @@ fn a_crash_loop_slows_down_is_counted_and_is_cleared_by_a_person() {
 #[test]
 fn who_ignores_the_stop_signal_is_killed_with_all_it_started() {
     let project = alone(&badly(STUBBORN), "stop_timeout = \"1s\"");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let other = project.service("other").pid;
     let first = tree_of(keeper_of(&project, "a"), 3);
     project.devsup(&["restart", "a"]).ok();
@@ -63,7 +63,7 @@ fn who_ignores_the_stop_signal_is_killed_with_all_it_started() {
 #[test]
 fn a_main_process_that_is_killed_is_seen_counted_and_started_again() {
     let project = alone("[\"sleep\", \"600\"]", "backoff = { first = \"100ms\" }");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let (killed, other) = (project.service("a").pid.expect("it runs"), project.service("other").pid);
     send(killed, Signal::SIGKILL);
     let a = project.until_one("a", |a| a.state == State::Running && a.pid != Some(killed), "it runs again");
@@ -76,7 +76,7 @@ fn a_main_process_that_is_killed_is_seen_counted_and_started_again() {
 fn what_a_crashed_run_leaves_is_ended_before_the_next() {
     let words = "fork setsid [ ignore TERM sleep 600 ] daemon [ sleep 600 ] wait-for go exit 1";
     let project = alone(&badly(words), "stop_timeout = \"1s\"\nbackoff = { first = \"100ms\" }");
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let tree = tree_of(keeper_of(&project, "a"), 3);
     project.write("go", "");
     project.until_one("a", |a| a.crashes > 0, "the crash is seen");

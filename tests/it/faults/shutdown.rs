@@ -12,7 +12,7 @@ fn term_and_hup_end_everything_in_order() {
             "name = \"ordered\"\n[services.web]\ncommand = [\"sleep\", \"600\"]\ndepends_on = [\"db\"]\n\
              [services.db]\ncommand = [\"sleep\", \"600\"]\n",
         );
-        project.devsup(&["up", "-d"]).ok();
+        project.devsup(&["up", "-d", "--wait"]).ok();
         let daemon = daemon(&project);
         let services: Vec<u32> = project.ps().into_iter().filter_map(|one| one.pid).collect();
         send(daemon, signal);
@@ -36,7 +36,7 @@ fn a_second_term_kills() {
     let stubborn = badly(STUBBORN);
     let project =
         Project::new(&format!("name = \"twice\"\n[services.a]\ncommand = {stubborn}\nstop_timeout = \"10m\"\n"));
-    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["up", "-d", "--wait"]).ok();
     let tree = tree_of(keeper_of(&project, "a"), 3);
     let daemon = daemon(&project);
     send(daemon, Signal::SIGTERM);

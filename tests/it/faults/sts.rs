@@ -1,5 +1,6 @@
 //! STS is down for three lives of a lease; STS refuses one of three.
 
+use devsup::control::api::Service;
 use devsup::supervisor::State;
 use jiff::{SignedDuration, Timestamp};
 
@@ -78,12 +79,12 @@ fn while_sts_is_down_the_old_runs_stay_and_it_recovers_by_itself() {
 #[test]
 fn a_refused_role_says_so_wherever_it_shows_and_the_others_run() {
     let project = shop("10m");
-    project.devsup(&["up", "-d", "--sandbox", "a"]).ok();
+    project.devsup(&["up", "-d", "--wait", "--sandbox", "a"]).ok();
     faults(&project, "a", r#"{"deny": ["service-b"]}"#);
     let up = project.devsup(&["up", "-d", "--sandbox"]).ends(7);
     assert!(up.stderr.contains("AccessDenied") && up.stderr.contains("role/service-b"), "{up:#?}");
-    let state = |name: &str| project.service(name).state;
-    assert_eq!([state("a"), state("c")], [State::Running; 2].map(|_| State::Running));
+    let runs = |all: &[Service], name: &str| all.iter().any(|one| one.name == name && one.state == State::Running);
+    project.until(|all| runs(all, "a") && runs(all, "c"), "the others run");
     let refused = project.service("b");
     let error = refused.credentials.as_ref().and_then(|held| held.error.clone()).expect("why it is refused");
     assert_eq!((error.code.as_str(), error.lasting), ("AccessDenied", true), "{error:#?}");

@@ -27,7 +27,7 @@ fn stop_and_start_concern_the_named_alone() {
     project.devsup(&["stop", "a"]).ok();
     assert_eq!(state(&project, "a"), State::Stopped);
     assert!(project.devsup(&["stop", "a"]).ok().stderr.contains("stopped already"), "no silent no-op");
-    project.devsup(&["start", "a"]).ok();
+    project.devsup(&["start", "--wait", "a"]).ok();
     assert_eq!(state(&project, "a"), State::Running);
     assert_ne!(project.service("a").pid, a);
     assert_eq!(project.service("b").pid, b);
@@ -35,11 +35,11 @@ fn stop_and_start_concern_the_named_alone() {
 
     project.devsup(&["stop", "--all"]).ok();
     assert!(project.ps().iter().all(|service| service.state == State::Stopped && service.pid.is_none()));
-    project.devsup(&["start", "a"]).ok();
+    project.devsup(&["start", "--wait", "a"]).ok();
     let up = |name: &str| state(&project, name) == State::Running;
     assert_eq!([up("a"), up("b"), up("db")], [true, false, true], "with what it depends on");
     project.devsup(&["stop", "a", "db"]).ok();
-    project.devsup(&["start", "--no-deps", "a"]).ok();
+    project.devsup(&["start", "--wait", "--no-deps", "a"]).ok();
     assert_eq!([up("a"), up("b"), up("db")], [true, false, false], "without");
     project.devsup(&["start", "--all", "--wait"]).ok();
     let before = project.ps();
@@ -146,7 +146,7 @@ fn kill_sends_a_signal_to_the_tree_or_to_the_main_process() {
 fn events_say_who_did_what() {
     let project = Project::new(MANIFEST);
     project.up_sandbox();
-    project.devsup(&["restart", "b"]).ok();
+    project.devsup(&["restart", "--wait", "b"]).ok();
     project.devsup(&["stop", "a"]).ok();
     let events = project.events();
     let asked = |service: &str| {

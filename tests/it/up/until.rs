@@ -23,7 +23,7 @@ fn one_that_fails_is_one_and_the_others_go_on() {
     let output = project.devsup(&["up", "-d", "--wait", "--sandbox"]).ends(1);
     assert!(output.stderr.contains("`bad`") && output.stderr.contains("exit 3"), "{output:#?}");
     assert!(project.service("a").ready);
-    project.devsup(&["up", "-d", "--sandbox"]).ends(1);
+    project.devsup(&["up", "-d", "--wait", "--sandbox"]).ends(1);
 }
 
 #[test]
@@ -106,14 +106,14 @@ fn up_again_applies_what_changed_and_nothing_else() {
 #[test]
 fn up_starts_what_is_named_and_what_starts_by_itself() {
     let project = Project::new(&THREE.replace("[services.c]", "[services.c]\nautostart = false"));
-    project.devsup(&["up", "-d", "--sandbox", "b"]).ok();
+    project.devsup(&["up", "-d", "--wait", "--sandbox", "b"]).ok();
     let up = |name: &str| project.ps().iter().any(|service| service.name == name && service.ready);
     assert_eq!([up("a"), up("b"), up("c")], [false, true, false]);
     project.up_sandbox();
     assert_eq!([up("a"), up("b"), up("c")], [true, true, false]);
     assert!(!project.devsup(&["ps"]).ok().stdout.contains("\nc "), "it was never meant to start");
     assert!(project.devsup(&["ps", "-a"]).ok().stdout.contains("\nc "));
-    project.devsup(&["start", "c"]).ok();
+    project.devsup(&["start", "--wait", "c"]).ok();
     assert!(up("c"));
 }
 
