@@ -43,7 +43,7 @@ fn stop_and_start_concern_the_named_alone() {
     assert_eq!([up("a"), up("b"), up("db")], [true, false, false], "without");
     project.devsup(&["start", "--all", "--wait"]).ok();
     let before = project.ps();
-    project.devsup(&["restart", "--all"]).ok();
+    project.devsup(&["restart", "--wait", "--all"]).ok();
     assert!(before.iter().zip(project.ps()).all(|(was, is)| was.pid != is.pid && is.ready));
 }
 
