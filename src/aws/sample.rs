@@ -1,47 +1,15 @@
 //! A service and a role to test with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::manifest::{Backoff, Command, Delivery, Name, Replace, Restart, Role, RoleArn, Service, StopMode};
+use crate::manifest::{Command, Role, RoleArn, Service};
 
 pub(super) fn role() -> Role {
-    Role {
-        arn: RoleArn::checked("arn:aws:iam::222233334444:role/team/service-a"),
-        duration: Duration::from_hours(2),
-        rotate_before: None,
-        delivery: Delivery::Env,
-        external_id: None,
-        session_name: "devsup-{user}-{service}".into(),
-        policy: None,
-        policy_arns: Vec::new(),
-    }
+    let arn = RoleArn::checked("arn:aws:iam::222233334444:role/team/service-a");
+    Role { duration: Duration::from_hours(2), ..Role::of(arn) }
 }
 
 pub(super) fn service() -> Service {
-    Service {
-        name: Name::new("a"),
-        command: Command::Exec(vec!["true".into()]),
-        working_dir: "/srv/a".into(),
-        env: BTreeMap::new(),
-        env_file: Vec::new(),
-        clean_env: false,
-        autostart: true,
-        depends_on: BTreeMap::new(),
-        restart: Restart::OnFailure,
-        backoff: Backoff {
-            first: Duration::from_millis(500),
-            max: Duration::from_secs(30),
-            reset_after: Duration::from_mins(1),
-        },
-        max_restarts: None,
-        stop_signal: 15,
-        stop_mode: StopMode::Group,
-        stop_timeout: Duration::from_secs(10),
-        stop_command: None,
-        role: Some(role()),
-        inherit_aws: false,
-        replace: Replace::Restart,
-        ready_timeout: Duration::ZERO,
-    }
+    let command = Command::Exec(vec!["true".into()]);
+    Service { role: Some(role()), ..Service::of("a", Some(command), "/srv/a") }
 }

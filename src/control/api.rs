@@ -81,7 +81,7 @@ pub struct Service {
     /// The base identity on purpose.
     pub inherit_aws: bool,
     pub delivery: Option<Delivery>,
-    /// `none` until isolation is there.
+    /// `landlock`, `off`, or why there is none: `none: the kernel has no Landlock`.
     pub isolation: String,
     pub tree: Tree,
     pub ports: Vec<Port>,
@@ -96,12 +96,28 @@ pub struct Service {
     /// What SIGKILL did not end: `pid 812 (D state)`.
     #[serde(default)]
     pub survivors: Vec<String>,
+    /// Somebody else runs it: it is only probed.
+    #[serde(default)]
+    pub external: bool,
+    /// What the run says of itself (`STATUS=` of sd_notify(3)).
+    #[serde(default)]
+    pub said: Option<String>,
+    /// Not ready within its `ready.timeout`.
+    #[serde(default)]
+    pub overdue: bool,
+    /// Whom it runs as, when that is not the owner.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// It has a terminal: `attach`.
+    #[serde(default)]
+    pub tty: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tree {
     Cgroup,
+    #[default]
     Session,
 }
 

@@ -26,6 +26,9 @@ pub struct Beside {
     /// When the lease came, as wall time.
     pub issued: Option<Wall>,
     pub log_dropped: u64,
+    /// What holds of the isolation of its run.
+    pub isolation: Option<String>,
+    pub tree: Tree,
 }
 
 pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
@@ -49,8 +52,8 @@ pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
         role: role.map(|role| role.arn.to_string()),
         inherit_aws: entry.is_some_and(|entry| entry.inherit_aws),
         delivery: role.map(|role| role.delivery),
-        isolation: "none".into(),
-        tree: Tree::Session,
+        isolation: beside.isolation.clone().unwrap_or_else(|| "none".into()),
+        tree: beside.tree,
         ports: Vec::new(),
         held: view.held.as_ref().map(|held| HeldJson {
             by: held.by.clone(),
@@ -59,6 +62,11 @@ pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
         }),
         log_dropped: beside.log_dropped,
         survivors: view.survivors.clone(),
+        external: view.external,
+        said: view.said.clone(),
+        overdue: view.overdue,
+        user: entry.and_then(|entry| entry.user.clone()),
+        tty: entry.is_some_and(|entry| entry.tty),
         credentials: credentials(view, entry, beside),
         credentials_text: view.credentials.clone(),
         autostart: entry.is_some_and(|entry| entry.autostart),

@@ -8,7 +8,8 @@ use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable, Watch,
+    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, Tree, VERSION, Variable,
+    Watch,
 };
 use crate::control::convert::{self, Beside};
 use crate::control::{Answer, Call, Question};
@@ -92,6 +93,8 @@ impl World {
                 let life = shown.lease.expires.since(shown.lease.issued);
                 lease.map_or(shown.lease.expires_wall - life, |lease| lease.issued)
             }),
+            isolation: runs.clone().filter_map(|(_, held)| held.isolation.clone()).next_back(),
+            tree: Tree::Session,
             log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
         }
     }
@@ -220,7 +223,7 @@ fn environment(service: &Service, child: ChildEnvironment, reveal: bool, from: S
     });
     Environment {
         service: service.name.to_string(),
-        argv: service.command.argv(),
+        argv: service.argv(),
         working_dir: service.working_dir.display().to_string(),
         env: shown.collect(),
         scrubbed: child.scrubbed,

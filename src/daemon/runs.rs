@@ -15,10 +15,10 @@ use super::leftovers::HolderInfo;
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
-use crate::keeper::protocol::{LogSpec, Order, Spec, StopSpec, VERSION};
+use crate::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
-use crate::manifest::{Name, Service};
+use crate::manifest::{Check, Name, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
 use crate::sys::peer::Pidfd;
 use crate::sys::{signal, tree};
@@ -68,7 +68,7 @@ impl World {
             project: self.brought.folder.id().to_owned(),
             run: run.clone(),
             why,
-            argv: service.command.argv(),
+            argv: service.argv(),
             logs: LogSpec { file_bytes: LOG_FILE, redact: child.redactions(&service.name) },
             env: child.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
             working_dir: service.working_dir.clone(),
@@ -79,7 +79,16 @@ impl World {
                 command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
             },
             daemon: std::process::id(),
-            umask: self.brought.umask,
+            birth: Birth {
+                umask: service.umask.unwrap_or(self.brought.umask),
+                nice: service.nice,
+                limits: service.limits.resources.clone(),
+                identity: None,
+                isolate: service.isolate,
+                tty: service.tty,
+            },
+            ready: ready_by(service),
+            probes: Probes { ready: None, live: None },
         };
         let folder = self.brought.folder.service_logs(service.name.as_str());
         private_folder(&folder).map_err(|error| error.to_string())?;
@@ -101,7 +110,7 @@ impl World {
         let link = Rc::new(RefCell::new(link));
         let socket = watched(Socket(Rc::clone(&link)))?;
         drop(tokio::task::spawn_local(listen(run.clone(), socket, pidfd, self.facts.clone())));
-        let held = Held { link, pid, gone: false, unanswered: None, log_dropped: 0, issued_key };
+        let held = Held { link, pid, gone: false, unanswered: None, log_dropped: 0, issued_key, isolation: None };
         self.runs.insert(run.clone(), held);
         self.write_lock(&run.service);
         Ok(())
@@ -237,6 +246,16 @@ pub(super) fn kill_past(keeper: u32) {
         for pid in tree::descendants(keeper, None) {
             drop(signal::send(pid, signal));
         }
+    }
+}
+
+/// What the keeper watches for; the rest is asked by the daemon.
+fn ready_by(service: &Service) -> ReadyBy {
+    match service.ready.as_ref().map(|ready| &ready.check) {
+        Some(Check::Notify) => ReadyBy::Notify,
+        Some(Check::Fd(number)) => ReadyBy::Fd(*number),
+        Some(Check::Log(pattern)) => ReadyBy::Log(pattern.clone()),
+        Some(Check::Probe(_)) | None => ReadyBy::Others,
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Held {
     pub(super) unanswered: Option<Unanswered>,
     pub(super) log_dropped: u64,
     pub(super) issued_key: Option<String>,
+    /// What holds of the isolation that was asked for.
+    pub(super) isolation: Option<String>,
 }
 
 /// An order that its keeper has not taken.
@@ -282,7 +284,10 @@ impl World {
         for report in reports {
             let run = run.clone();
             match report {
-                Report::Hello { .. } => {}
+                Report::Hello { .. } | Report::Probed { .. } => {}
+                Report::Isolation { how } => self.held(&run, |held| held.isolation = Some(how)),
+                Report::Ready => self.step(Event::BecameReady { run }),
+                Report::Said { status } => self.step(Event::Said { run, status }),
                 Report::Started { pid } => self.step(Event::Started { run, pid }),
                 Report::StartFailed { what, .. } => self.step(Event::StartFailed { run, what }),
                 Report::Exited { exit } => self.step(Event::Exited { run, exit }),

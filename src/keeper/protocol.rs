@@ -5,16 +5,18 @@
 //! held; the keeper only ever closes it). After that: [`Order`]s one way, [`Report`]s the other. Both ends are
 //! non-blocking; end of file, ECONNRESET and EPIPE are one thing: the other side is gone.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::{Resource, Rlimit};
 use crate::supervisor::{Exit, Reason, RunId, StopWhy};
 
 /// Both sides are normally the same binary; after an upgrade of the file on disk they may not be.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -36,10 +38,64 @@ pub struct Spec {
     pub working_dir: PathBuf,
     pub stop: StopSpec,
     pub logs: LogSpec,
-    /// The mode bits that files of the service do not get.
-    pub umask: u32,
+    pub birth: Birth,
+    pub ready: ReadyBy,
+    pub probes: Probes,
     /// The daemon's pid: the keeper ends if its parent is another at its first look.
     pub daemon: u32,
+}
+
+/// What the shim makes of itself before it becomes the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth {
+    /// The mode bits that files of the service do not get.
+    pub umask: u32,
+    pub nice: Option<i32>,
+    pub limits: BTreeMap<Resource, Rlimit>,
+    /// `None`: it stays who the keeper is.
+    pub identity: Option<Identity>,
+    /// In a domain of its own, as far as the kernel can.
+    pub isolate: bool,
+    /// A terminal on 0 1 2 instead of nothing and pipes.
+    pub tty: bool,
+}
+
+/// Who the service becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    /// All of them, `gid` included.
+    pub groups: Vec<u32>,
+}
+
+/// What the keeper itself watches for to know that the service is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyBy {
+    /// Others find out.
+    Others,
+    /// `READY=1` on `NOTIFY_SOCKET`, which the keeper adds to the environment.
+    Notify,
+    /// A line end on this descriptor.
+    Fd(u32),
+    /// A line of output that matches.
+    Log(String),
+}
+
+/// Argument vectors of the exec probes, run in the service's environment, folder and identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    pub ready: Option<Vec<String>>,
+    pub live: Option<Vec<String>>,
+}
+
+/// Which exec probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    Ready,
+    Live,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +127,8 @@ pub enum Order {
     Signal { signal: i32, main: bool },
     /// Answered by [`Report::Traced`], whether there is one or not.
     LookForDebugger,
+    /// Run the exec probe, unless it still runs; ended by force after `timeout`. Answered by [`Report::Probed`].
+    Probe { which: Which, timeout: Duration },
 }
 
 impl Order {
@@ -81,6 +139,7 @@ impl Order {
             Self::Kill => "kill",
             Self::Signal { .. } => "signal",
             Self::LookForDebugger => "look-for-debugger",
+            Self::Probe { .. } => "probe",
         }
     }
 }
@@ -104,6 +163,21 @@ pub enum Report {
     },
     Exited {
         exit: Exit,
+    },
+    /// By [`ReadyBy`].
+    Ready,
+    /// `STATUS=` of sd_notify(3).
+    Said {
+        status: String,
+    },
+    /// The exec probe ended well (`None`), or not: one sentence.
+    Probed {
+        which: Which,
+        trouble: Option<String>,
+    },
+    /// What holds of the isolation that was asked for: `landlock`, or why there is none.
+    Isolation {
+        how: String,
     },
     /// The tree is empty and the log is complete. The keeper exits 0 after this.
     Gone,

@@ -162,6 +162,7 @@ impl Run {
                     drop(signal::send(pid, *signal));
                 }
             }
+            Order::Probe { .. } => {}
             Order::LookForDebugger => {
                 let by = tree::debugger(self.command_pid());
                 self.outbox.put(Report::Traced { by });

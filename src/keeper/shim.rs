@@ -60,7 +60,7 @@ fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     };
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let strings = Strings::of(argv, &spec.env)?;
-    process::set_umask(spec.umask);
+    process::set_umask(spec.birth.umask);
     let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let candidates = candidates(program, path.as_deref());
     let executing = serde_json::to_vec(&Word::Executing).map_err(|e| Failure::of("start", &e.into()))?;

@@ -16,12 +16,14 @@
 //! or in an origin.
 
 mod arn;
+mod checks;
 mod command;
 mod desk;
 mod env_file;
 mod find;
 mod graph;
 mod interpolate;
+mod limits;
 mod load;
 mod node;
 mod origins;
@@ -39,8 +41,10 @@ mod trust;
 mod types;
 mod words;
 
+pub use checks::{Address, Check, HttpUrl, Live, Probe, Ready};
 pub use env_file::{EnvFile, EnvFileError, read_env_files};
 pub use find::{FILE, NotFound, find};
+pub use limits::{Limits, Resource, Rlimit};
 pub use load::{Loaded, Source, load};
 pub use origins::{Origin, Origins};
 pub use plan::{ACCOUNT, SandboxPlan};
@@ -50,6 +54,6 @@ pub use schema::schema;
 pub use scrub::{SCRUBBED, is_scrubbed, is_secret_name, is_secret_value};
 pub use trust::Trust;
 pub use types::{
-    Aws, Backoff, Command, Condition, Delivery, Dependency, Manifest, Name, Replace, Restart, Role, RoleArn, Sandbox,
-    Secs, Service, StopMode,
+    Access, Aws, Backoff, Command, Condition, Delivery, Dependency, Manifest, Name, Replace, Restart, Role, RoleArn,
+    Sandbox, Secs, Service, StopMode,
 };

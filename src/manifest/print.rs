@@ -67,7 +67,9 @@ fn service(page: &mut Page<'_>, manifest: &Manifest, service: &Service) {
     let above = format!("services.{}", service.name);
     page.header(&above);
     let mut line = |key: &str, value: String| page.line(&format!("{above}.{key}"), key, value);
-    line("command", command(&service.command));
+    if let Some(argv) = &service.command {
+        line("command", command(argv));
+    }
     line("working_dir", path(&service.working_dir, &manifest.dir));
     line("env_file", list(service.env_file.iter().map(|file| path(file, &manifest.dir))));
     line("clean_env", service.clean_env.to_string());

@@ -9,7 +9,7 @@ use super::desk::{Desk, quoted};
 use super::node::{self, Entry, Place, Table, Value};
 use super::service::{self, Surroundings};
 use super::words::{self, Section};
-use super::{Aws, Manifest, Name, RoleArn, Sandbox, Service, arn, graph};
+use super::{Access, Aws, Manifest, Name, RoleArn, Sandbox, Service, arn, graph};
 
 /// Reads the tree; what is wrong is at the desk, and then the answer is of no use.
 pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) -> (Manifest, Table) {
@@ -29,7 +29,7 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
     }
     check_dependencies(desk, &merged);
     let sandbox = tree.get("sandbox").map(|entry| sandbox(desk, entry, &services, &aws)).unwrap_or_default();
-    let manifest = Manifest { files, dir: desk.dir.clone(), name, aws, services, sandbox };
+    let manifest = Manifest { files, dir: desk.dir.clone(), name, aws, services, sandbox, access: Access::default() };
     for (service, (head, table)) in merged {
         if let Some(Value::Table(all)) = tree.get_mut("services").map(|entry| &mut entry.node.value) {
             let node = node::Node { place: head, value: Value::Table(table) };

@@ -1,17 +1,14 @@
 //! One `[services.NAME]`, laid over `[defaults]`, as a typed entry.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::command::{self, Way};
 use super::desk::{Desk, one_of};
 use super::node::{Entry, Layer, Node, Place, Table, Value};
 use super::words::{self, Section};
-use super::{Backoff, Command, Condition, Dependency, Name, Replace, Restart, Service, StopMode, role, scrub, signal};
+use super::{Backoff, Command, Condition, Dependency, Name, Restart, Service, StopMode, role, scrub, signal};
 
-pub(super) const BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(500), max: Duration::from_secs(30), reset_after: Duration::from_mins(1) };
-pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKOFF: Backoff = Service::BACKOFF;
 const SIGTERM: i32 = 15;
 
 /// Variables that say who a run is; devsup sets them and nobody else.
@@ -42,8 +39,7 @@ pub(super) fn read(
     let role = role::read(desk, name, table, around);
     let env = get("env").map(|_| env(desk, table, role.is_some())).unwrap_or_default();
     let service = Service {
-        name: Name::new(name),
-        command: command.clone().unwrap_or(Command::Exec(Vec::new())),
+        command: command.clone(),
         working_dir: match get("working_dir").and_then(|node| desk.filled("working_dir", node)) {
             Some(path) => desk.path(&path),
             None => desk.dir.clone(),
@@ -63,13 +59,12 @@ pub(super) fn read(
         stop_mode: get("stop_mode").and_then(|node| stop_mode(desk, node)).unwrap_or(StopMode::Group),
         stop_timeout: get("stop_timeout")
             .and_then(|node| desk.duration("stop_timeout", node, "0s", "1h"))
-            .unwrap_or(STOP_TIMEOUT),
+            .unwrap_or(Service::STOP_TIMEOUT),
         stop_command: get("stop_command").and_then(|node| self::command(desk, "stop_command", node)),
         inherit_aws: role.is_none()
             && get("inherit_aws").and_then(|node| desk.flag("inherit_aws", node)).unwrap_or(false),
         role,
-        replace: Replace::Restart,
-        ready_timeout: Duration::ZERO,
+        ..Service::of(Name::new(name), None, desk.dir.clone())
     };
     check_stop_timeout(desk, get("stop_timeout"), &service);
     command.map(|_| service)

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Limits, Live, Ready};
+
 /// A service's name: `[a-z0-9][a-z0-9_-]*`, at most 40 bytes (checked by the parser), cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -69,13 +71,14 @@ pub struct Manifest {
     /// In name order. Dependencies exist and have no cycle.
     pub services: BTreeMap<Name, Arc<Service>>,
     pub sandbox: Sandbox,
+    pub access: Access,
 }
 
 impl Manifest {
     /// What stands in for a manifest that could not be read at all.
     pub(super) fn nothing(files: Vec<PathBuf>, dir: PathBuf) -> Self {
-        let (aws, sandbox) = (Aws::default(), Sandbox::default());
-        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox }
+        let (aws, sandbox, access) = (Aws::default(), Sandbox::default(), Access::default());
+        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox, access }
     }
 }
 
@@ -89,11 +92,21 @@ pub struct Aws {
     pub sts_endpoint: Option<String>,
 }
 
+/// `[access]`: who besides the owner may do what with a system project. Unix groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Status, logs, events.
+    pub look: Option<String>,
+    /// And start, stop, restart, hold, release.
+    pub operate: Option<String>,
+}
+
 /// One entry of the manifest, defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     pub name: Name,
-    pub command: Command,
+    /// `None`: an external service. It is probed and shown, never started or stopped; it has a `ready` probe.
+    pub command: Option<Command>,
     /// Absolute.
     pub working_dir: PathBuf,
     pub env: BTreeMap<String, String>,
@@ -115,17 +128,87 @@ pub struct Service {
     pub inherit_aws: bool,
     /// How a replacement is made. The manifest refuses `overlap` until ports can be handed over; the supervisor knows it.
     pub replace: Replace,
-    /// How long a new run may take to be ready. 0 until `ready` is supported: alive for [`Service::ALIVE`] is ready.
-    pub ready_timeout: Duration,
+    /// `None`: alive for [`Service::ALIVE`] is ready.
+    pub ready: Option<Ready>,
+    pub live: Option<Live>,
+    /// Globs, relative to the manifest's folder: a change replaces the run.
+    pub watch: Vec<String>,
+    /// A name or a number; needs root.
+    pub user: Option<String>,
+    /// A name or a number; `None`: the user's own.
+    pub group: Option<String>,
+    /// `None`: that of whoever brought the project up.
+    pub umask: Option<u32>,
+    pub nice: Option<i32>,
+    pub limits: Limits,
+    /// A terminal of its own, reached by `attach`.
+    pub tty: bool,
+    /// Kept from other services' memory, environment and signals.
+    pub isolate: bool,
 }
 
 impl Service {
     /// With no readiness check a run is ready once it has lived this long.
     pub const ALIVE: Duration = Duration::from_secs(1);
+    pub const BACKOFF: Backoff = Backoff {
+        first: Duration::from_millis(500),
+        max: Duration::from_secs(30),
+        reset_after: Duration::from_mins(1),
+    };
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// With the defaults of the manifest.
+    pub fn of(name: impl Into<Name>, command: Option<Command>, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            command,
+            working_dir: dir.into(),
+            env: BTreeMap::new(),
+            env_file: Vec::new(),
+            clean_env: false,
+            autostart: true,
+            depends_on: BTreeMap::new(),
+            restart: Restart::OnFailure,
+            backoff: Self::BACKOFF,
+            max_restarts: None,
+            stop_signal: 15,
+            stop_mode: StopMode::Group,
+            stop_timeout: Self::STOP_TIMEOUT,
+            stop_command: None,
+            role: None,
+            inherit_aws: false,
+            replace: Replace::Restart,
+            ready: None,
+            live: None,
+            watch: Vec::new(),
+            user: None,
+            group: None,
+            umask: None,
+            nice: None,
+            limits: Limits::default(),
+            tty: false,
+            isolate: false,
+        }
+    }
 
     /// Does a run need a lease before it may start?
     pub fn needs_lease(&self) -> bool {
         self.role.is_some()
+    }
+
+    /// Somebody else runs it.
+    pub fn external(&self) -> bool {
+        self.command.is_none()
+    }
+
+    /// How long a new run may take to be ready; zero when alive is ready.
+    pub fn ready_timeout(&self) -> Duration {
+        self.ready.as_ref().map_or(Duration::ZERO, |ready| ready.timeout)
+    }
+
+    /// The argument vector that is exec'd; empty for an external service.
+    pub fn argv(&self) -> Vec<String> {
+        self.command.as_ref().map(Command::argv).unwrap_or_default()
     }
 }
 
@@ -220,6 +303,20 @@ pub struct Role {
 }
 
 impl Role {
+    /// With the defaults of the manifest.
+    pub fn of(arn: RoleArn) -> Self {
+        Self {
+            arn,
+            duration: Duration::from_hours(1),
+            rotate_before: None,
+            delivery: Delivery::Env,
+            external_id: None,
+            session_name: "devsup-{user}-{service}".into(),
+            policy: None,
+            policy_arns: Vec::new(),
+        }
+    }
+
     /// Down-scoped by a session policy: shown as `scoped`.
     pub fn scoped(&self) -> bool {
         self.policy.is_some() || !self.policy_arns.is_empty()

@@ -92,42 +92,11 @@ mod tests {
 
     use super::*;
     use crate::manifest::Manifest;
-    use crate::manifest::{
-        Aws, Backoff, Command, Delivery, Name, Replace, Restart, Role, RoleArn, Sandbox, Service, StopMode,
-    };
+    use crate::manifest::{Access, Aws, Name, Role, RoleArn, Sandbox, Service};
 
     fn service(name: &str, arn: &str, external_id: Option<&str>) -> (Name, Arc<Service>) {
-        let role = Role {
-            arn: RoleArn::checked(arn),
-            duration: Duration::from_hours(1),
-            rotate_before: None,
-            delivery: Delivery::Env,
-            external_id: external_id.map(str::to_owned),
-            session_name: "s".into(),
-            policy: None,
-            policy_arns: Vec::new(),
-        };
-        let service = Service {
-            name: name.into(),
-            command: Command::Exec(vec!["true".into()]),
-            working_dir: "/".into(),
-            env: BTreeMap::new(),
-            env_file: Vec::new(),
-            clean_env: false,
-            autostart: true,
-            depends_on: BTreeMap::new(),
-            restart: Restart::Always,
-            backoff: Backoff { first: Duration::ZERO, max: Duration::ZERO, reset_after: Duration::ZERO },
-            max_restarts: None,
-            stop_signal: 15,
-            stop_mode: StopMode::Group,
-            stop_timeout: Duration::ZERO,
-            stop_command: None,
-            role: Some(role),
-            inherit_aws: false,
-            replace: Replace::Restart,
-            ready_timeout: Duration::ZERO,
-        };
+        let role = Role { external_id: external_id.map(str::to_owned), ..Role::of(RoleArn::checked(arn)) };
+        let service = Service { role: Some(role), ..Service::of(name, None, "/") };
         (name.into(), Arc::new(service))
     }
 
@@ -140,6 +109,7 @@ mod tests {
             aws: Aws { base_role: base_role.map(RoleArn::checked), ..Aws::default() },
             services: [service("a", shared, Some("x1")), service("b", shared, None), service("c", own, Some("x2"))]
                 .into(),
+            access: Access::default(),
             sandbox: Sandbox { buckets: [("bucket1".into(), vec!["own".into()])].into(), ..Sandbox::default() },
         }
     }

@@ -269,11 +269,11 @@ fn run_deadline(slot: &Slot, run: &Run, now: Now) -> Option<Move> {
 
 /// With no readiness check, being alive for a second is being ready.
 pub(super) fn ready_at(slot: &Slot, run: &Run) -> Option<Mono> {
-    let unchecked = slot.entry.ready_timeout.is_zero();
+    let unchecked = slot.entry.ready.is_none();
     (unchecked && run.is_started() && run.ready.is_none()).then(|| run.started.unwrap_or(run.spawned) + Service::ALIVE)
 }
 
 /// How long a new run may take beside a serving one.
 pub(super) fn overlap_patience(service: &Service) -> Duration {
-    if service.ready_timeout.is_zero() { Service::ALIVE + Duration::from_secs(10) } else { service.ready_timeout }
+    service.ready.as_ref().map_or(Service::ALIVE + Duration::from_secs(10), |ready| ready.timeout)
 }

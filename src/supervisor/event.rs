@@ -169,6 +169,31 @@ pub enum Event {
     BecameReady {
         run: RunId,
     },
+    /// The check was asked and did not succeed, one sentence: `connection refused`, `the port is held by pid 812 of bob`.
+    NotReady {
+        run: RunId,
+        what: String,
+    },
+    /// It failed its `live` check so often that it counts as unwell (one sentence), or is well again (`None`). Sent on change.
+    Health {
+        run: RunId,
+        trouble: Option<String>,
+    },
+    /// What it says of itself (`STATUS=` of sd_notify(3)).
+    Said {
+        run: RunId,
+        status: String,
+    },
+    /// An external service is there (`None`) or not (one sentence). Sent on change.
+    External {
+        service: Name,
+        trouble: Option<String>,
+    },
+    /// A file that the service watches changed, relative to the manifest's folder.
+    FileChanged {
+        service: Name,
+        path: String,
+    },
     /// The main process ended; others of the tree may live.
     Exited {
         run: RunId,
@@ -220,6 +245,8 @@ pub enum Reason {
     Restart { by: String },
     ManifestChanged,
     Dependency { on: Name },
+    FileChanged { path: String },
+    Unhealthy,
 }
 
 impl fmt::Display for Reason {
@@ -229,6 +256,8 @@ impl fmt::Display for Reason {
             Self::Restart { by } => write!(f, "restart ({by})"),
             Self::ManifestChanged => f.write_str("manifest changed"),
             Self::Dependency { on } => write!(f, "{on} was replaced"),
+            Self::FileChanged { path } => write!(f, "file changed: {path}"),
+            Self::Unhealthy => f.write_str("unhealthy"),
         }
     }
 }
@@ -291,6 +320,18 @@ pub enum Happening {
         what: String,
     },
     Ready,
+    /// Not ready within its `timeout`; it is left running.
+    NotReadyInTime {
+        what: String,
+    },
+    Unhealthy {
+        what: String,
+    },
+    Healthy,
+    /// An external service is no longer there.
+    Away {
+        what: String,
+    },
     /// The main process ended by itself.
     Exited {
         exit: Exit,

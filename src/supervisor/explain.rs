@@ -76,6 +76,9 @@ impl Supervisor {
             refusal: slot.refused.as_ref().map(|refused| refused.refusal.clone()),
             runs: slot.runs.iter().map(|run| run.number).collect(),
             survivors: slot.runs.iter().flat_map(|run| run.survivors.iter().cloned()).collect(),
+            said: None,
+            external: slot.entry.external(),
+            overdue: false,
         }
     }
 

@@ -77,7 +77,7 @@ impl Held {
 /// How long before expiry a rotation is due: enough for stop and start, never more than half the life.
 pub(super) fn margin(service: &Service, life: Duration) -> Duration {
     let wanted = service.role.as_ref().and_then(|role| role.rotate_before).unwrap_or_else(|| default_margin(life));
-    let needed = service.stop_timeout + service.ready_timeout + Duration::from_secs(30);
+    let needed = service.stop_timeout + service.ready_timeout() + Duration::from_secs(30);
     wanted.max(needed).min(life / 2)
 }
 

@@ -19,6 +19,11 @@ impl Supervisor {
             Event::Started { run, pid } => self.started(now, &run, pid),
             Event::StartFailed { run, what } => self.broke(now, &run, &what, false),
             Event::BecameReady { run } => self.became_ready(now, &run),
+            Event::NotReady { .. }
+            | Event::Health { .. }
+            | Event::Said { .. }
+            | Event::External { .. }
+            | Event::FileChanged { .. } => {}
             Event::Exited { run, exit } => self.exited(now, &run, exit),
             Event::Gone { run } => self.gone(now, &run),
             Event::Survived { run, who } => self.survived(now, &run, who),

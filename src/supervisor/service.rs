@@ -232,7 +232,7 @@ impl Slot {
 
     /// What a replacement is expected to take.
     pub(super) fn expected_cost(&self) -> Duration {
-        self.cost.unwrap_or(Duration::from_secs(2) + self.entry.ready_timeout)
+        self.cost.unwrap_or(Duration::from_secs(2) + self.entry.ready_timeout())
     }
 
     /// A newer run comes to nothing: what it was asked for is still to be done.

@@ -63,6 +63,12 @@ pub struct View {
     pub runs: Vec<u32>,
     /// What SIGKILL did not end: `pid 812 (D state)`.
     pub survivors: Vec<String>,
+    /// What the run says of itself.
+    pub said: Option<String>,
+    /// Somebody else runs it.
+    pub external: bool,
+    /// Not ready within its time: nothing will come of waiting longer but a person's look at it.
+    pub overdue: bool,
 }
 
 impl View {

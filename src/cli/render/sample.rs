@@ -36,6 +36,11 @@ pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
         depends_on: Vec::new(),
         log_dropped: 0,
         survivors: Vec::new(),
+        external: false,
+        said: None,
+        overdue: false,
+        user: None,
+        tty: false,
     }
 }
 

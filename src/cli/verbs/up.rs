@@ -94,7 +94,7 @@ impl Up {
         for name in self.wanted(loaded) {
             let Some(service) = loaded.manifest.services.get(&name) else { continue };
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
-            let command = shell_words::join(service.command.argv());
+            let command = shell_words::join(service.argv());
             context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
         }
         Ok(Code::OK)

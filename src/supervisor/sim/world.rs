@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::Ledger;
 use crate::manifest::{
-    Backoff, Command, Condition, Delivery, Dependency, Name, Replace, Restart, Role, RoleArn, Service, StopMode,
+    Backoff, Check, Command, Condition, Delivery, Dependency, Name, Ready, Replace, Restart, Role, RoleArn, Service,
 };
 use crate::supervisor::jitter::Jitter;
 use crate::supervisor::{
@@ -317,6 +317,11 @@ impl World {
             Event::Loaded { .. }
             | Event::Commanded { .. }
             | Event::BecameReady { .. }
+            | Event::NotReady { .. }
+            | Event::Health { .. }
+            | Event::Said { .. }
+            | Event::External { .. }
+            | Event::FileChanged { .. }
             | Event::Survived { .. }
             | Event::Traced { .. }
             | Event::Occupied { .. }
@@ -339,7 +344,7 @@ fn words(effect: &Effect) -> String {
     match effect {
         Effect::Ask { ask, service } => format!("ask {} for {}", ask.0, service.name),
         Effect::Spawn { run, lease, why, service } => {
-            format!("spawn {run} on {lease:?} {why:?} {:?} ready_timeout {:?}", service.replace, service.ready_timeout)
+            format!("spawn {run} on {lease:?} {why:?} {:?} ready {:?}", service.replace, service.ready)
         }
         Effect::Note(note) => format!("note {:?} {:?}", note.service, note.what),
         Effect::Forget { .. } | Effect::Look { .. } | Effect::Stop { .. } | Effect::Kill { .. } | Effect::Finished => {
@@ -363,7 +368,7 @@ fn refusal(lasting: bool) -> Refusal {
 }
 
 fn random_temper(rng: &mut Jitter, service: &Service) -> Temper {
-    let checked = !service.ready_timeout.is_zero();
+    let checked = service.ready.is_some();
     Temper {
         polite: if rng.next().is_multiple_of(5) { None } else { Some(rng.next() % 3_000) },
         start_fails: [0, 0, 0, 5, 40][(rng.next() % 5) as usize],
@@ -386,43 +391,29 @@ pub(super) fn random_service(rng: &mut Jitter, at: u64, life: u64) -> Service {
     }
     let role = (!rng.next().is_multiple_of(5)).then(|| random_role(rng, &name, life));
     let replace = if rng.next().is_multiple_of(3) { Replace::Overlap } else { Replace::Restart };
-    let ready_timeout = if rng.next().is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(5) };
+    let checked = !rng.next().is_multiple_of(2);
+    let ready = Ready { check: Check::Notify, timeout: Duration::from_secs(5), interval: Ready::INTERVAL };
     Service {
-        name,
-        command: Command::Exec(vec!["x".into()]),
-        working_dir: "/".into(),
-        env: BTreeMap::new(),
-        env_file: Vec::new(),
-        clean_env: false,
-        autostart: true,
         depends_on,
         restart: [Restart::Always, Restart::OnFailure, Restart::Never][(rng.next() % 3) as usize],
         backoff: Backoff {
-            first: Duration::from_millis(500),
             max: Duration::from_secs(if rng.next().is_multiple_of(16) { 30 } else { 1800 }),
-            reset_after: Duration::from_mins(1),
+            ..Service::BACKOFF
         },
         max_restarts: (rng.next().is_multiple_of(8)).then_some(5),
-        stop_signal: 15,
-        stop_mode: StopMode::Group,
         stop_timeout: Duration::from_millis(100 + rng.next() % 10_000),
-        stop_command: None,
         role,
-        inherit_aws: false,
         replace,
-        ready_timeout,
+        ready: checked.then_some(ready),
+        ..Service::of(name, Some(Command::Exec(vec!["x".into()])), "/")
     }
 }
 
 fn random_role(rng: &mut Jitter, name: &Name, life: u64) -> Role {
+    let arn = RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}{}", rng.next() % 2));
     Role {
-        arn: RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}{}", rng.next() % 2)),
-        duration: Duration::from_hours(1),
         rotate_before: (rng.next().is_multiple_of(4)).then(|| Duration::from_millis(life / 10)),
         delivery: if rng.next().is_multiple_of(6) { Delivery::Endpoint } else { Delivery::Env },
-        external_id: None,
-        session_name: "x".into(),
-        policy: None,
-        policy_arns: Vec::new(),
+        ..Role::of(arn)
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::manifest::{
-    Backoff, Command as Argv, Condition, Delivery, Dependency, Name, Replace, Restart, Role, RoleArn, Service, StopMode,
-};
+use crate::manifest::{Check, Command as Argv, Condition, Dependency, Name, Ready, Replace, Role, RoleArn, Service};
 use crate::supervisor::{
     AskId, Boot, By, Command, Effect, Event, Exit, Lease, LeaseId, Mono, Now, Refusal, RunId, StopWhy, Supervisor,
     View, Wall,
@@ -25,49 +23,22 @@ pub(super) struct Stage {
 }
 
 pub(super) fn service(name: &str) -> Service {
-    Service {
-        name: Name::new(name),
-        command: Argv::Exec(vec!["x".into()]),
-        working_dir: "/".into(),
-        env: BTreeMap::new(),
-        env_file: Vec::new(),
-        clean_env: false,
-        autostart: true,
-        depends_on: BTreeMap::new(),
-        restart: Restart::OnFailure,
-        backoff: Backoff {
-            first: Duration::from_millis(500),
-            max: Duration::from_secs(30),
-            reset_after: Duration::from_mins(1),
-        },
-        max_restarts: None,
-        stop_signal: 15,
-        stop_mode: StopMode::Group,
-        stop_timeout: Duration::from_secs(10),
-        stop_command: None,
-        role: None,
-        inherit_aws: false,
-        replace: Replace::Restart,
-        ready_timeout: Duration::ZERO,
-    }
+    Service::of(name, Some(Argv::Exec(vec!["x".into()])), "/")
 }
 
 pub(super) fn with_role(name: &str) -> Service {
-    let role = Role {
-        arn: RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}")),
-        duration: Duration::from_hours(1),
-        rotate_before: None,
-        delivery: Delivery::Env,
-        external_id: None,
-        session_name: "x".into(),
-        policy: None,
-        policy_arns: Vec::new(),
-    };
+    let role = Role::of(RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}")));
     Service { role: Some(role), ..service(name) }
 }
 
+/// Ready when its check says so, at the latest after 20 s.
+pub(super) fn checked(service: Service) -> Service {
+    let ready = Ready { check: Check::Notify, timeout: Duration::from_secs(20), interval: Ready::INTERVAL };
+    Service { ready: Some(ready), ..service }
+}
+
 pub(super) fn overlapping(name: &str) -> Service {
-    Service { replace: Replace::Overlap, ready_timeout: Duration::from_secs(20), ..with_role(name) }
+    Service { replace: Replace::Overlap, ..checked(with_role(name)) }
 }
 
 pub(super) fn needs(mut service: Service, on: &str, condition: Condition) -> Service {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use devsup::aws::{BaseSpec, Patience};
-use devsup::manifest::{Aws, Backoff, Command, Delivery, Name, Replace, Restart, Role, RoleArn, Service, StopMode};
+use devsup::manifest::{Aws, Command, Role, RoleArn, Service};
 
 /// One answer of the script.
 #[derive(Clone)]
@@ -156,44 +156,12 @@ pub(super) fn arn(text: &str) -> RoleArn {
 }
 
 pub(super) fn role() -> Role {
-    Role {
-        arn: arn("arn:aws:iam::222233334444:role/team/service-a"),
-        duration: Duration::from_hours(1),
-        rotate_before: None,
-        delivery: Delivery::Env,
-        external_id: None,
-        session_name: "devsup-{user}-{service}".into(),
-        policy: None,
-        policy_arns: Vec::new(),
-    }
+    Role::of(arn("arn:aws:iam::222233334444:role/team/service-a"))
 }
 
 pub(super) fn service() -> Service {
-    Service {
-        name: Name::new("a"),
-        command: Command::Exec(vec!["true".into()]),
-        working_dir: "/".into(),
-        env: std::collections::BTreeMap::new(),
-        env_file: Vec::new(),
-        clean_env: false,
-        autostart: true,
-        depends_on: std::collections::BTreeMap::new(),
-        restart: Restart::OnFailure,
-        backoff: Backoff {
-            first: Duration::from_millis(500),
-            max: Duration::from_secs(30),
-            reset_after: Duration::from_mins(1),
-        },
-        max_restarts: None,
-        stop_signal: 15,
-        stop_mode: StopMode::Group,
-        stop_timeout: Duration::from_secs(10),
-        stop_command: None,
-        role: Some(role()),
-        inherit_aws: false,
-        replace: Replace::Restart,
-        ready_timeout: Duration::ZERO,
-    }
+    let command = Command::Exec(vec!["true".into()]);
+    Service { role: Some(role()), ..Service::of("a", Some(command), "/srv/a") }
 }
 
 /// An environment from which nothing of this machine's own AWS is found.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use devsup::keeper::protocol::{LogSpec, Order, Report, Spec, StopSpec, VERSION};
+use devsup::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
 use devsup::keeper::{Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
@@ -61,7 +61,9 @@ impl Setup {
             stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_mins(1), command: None },
             logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new() },
             daemon: std::process::id(),
-            umask: 0o022,
+            birth: Birth { umask: 0o022, nice: None, limits: [].into(), identity: None, isolate: false, tty: false },
+            ready: ReadyBy::Others,
+            probes: Probes::default(),
         };
         Self { folder, spec }
     }
@@ -97,6 +99,9 @@ impl Setup {
             why: Vec::new(),
             working_dir: self.spec.working_dir.clone(),
             stop: self.spec.stop.clone(),
+            birth: self.spec.birth.clone(),
+            ready: self.spec.ready.clone(),
+            probes: self.spec.probes.clone(),
             logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: Vec::new() },
             ..self.spec
         };

@@ -1,0 +1,95 @@
+//! How it is known that a service is ready, and that it is still well: `ready` and `live`, as types.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Command;
+
+/// `ready`: what must be true of a run before it counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    pub check: Check,
+    /// After this it is said that it is not ready; it is left running, and asked on.
+    pub timeout: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+}
+
+impl Ready {
+    pub const TIMEOUT: Duration = Duration::from_mins(1);
+    pub const INTERVAL: Duration = Duration::from_millis(500);
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Asked again and again until it succeeds.
+    Probe(Probe),
+    /// A line of its output matches this regular expression.
+    Log(String),
+    /// It sends `READY=1` to `NOTIFY_SOCKET` (sd_notify(3)).
+    Notify,
+    /// It writes a line end to this inherited descriptor (s6).
+    Fd(u32),
+}
+
+/// A question with an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// GET answers 2xx or 3xx.
+    Http(HttpUrl),
+    /// A connection is accepted.
+    Tcp(Address),
+    /// It ends with 0; run as the service is, in its environment and folder.
+    Exec(Command),
+}
+
+/// `host:port`; the host without brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// `http://host:port/path?query`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpUrl {
+    pub address: Address,
+    /// With its leading `/`.
+    pub path: String,
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.address, self.path)
+    }
+}
+
+/// `live`: asked for as long as a run is ready. So many failures in a row replace the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    pub probe: Probe,
+    pub interval: Duration,
+    /// Of one probe.
+    pub timeout: Duration,
+    pub failures: u32,
+}
+
+impl Live {
+    pub const INTERVAL: Duration = Duration::from_secs(10);
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+    pub const FAILURES: u32 = 3;
+}
