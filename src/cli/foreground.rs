@@ -15,7 +15,7 @@ use super::seam::api::{ExitJson, Service, Watch};
 use super::seam::control::Client;
 use super::seam::show::{Printer, Style};
 use super::stopping::{End, bring_down, see_it_end};
-use crate::logs::Query;
+use crate::logs::{Filter, Query};
 use crate::manifest::Name;
 use crate::supervisor::{State, Want};
 use crate::sys::tty::{Interruption, Interruptions};
@@ -91,7 +91,7 @@ impl<'a> Foreground<'a> {
             terminal: self.context.terminal.interactive,
         };
         let printer = Printer::new(style, &names);
-        let query = Query { logs, services: names, tail: None, follow: true };
+        let query = Query { logs, services: names, tail: None, follow: true, filter: Filter::default() };
         let started = Follower::start(query, printer, from_ns);
         self.follower =
             Some(started.map_err(|error| Failure::new(Kind::Failed, "no thread for the logs").cause(error))?);

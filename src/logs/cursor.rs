@@ -96,6 +96,23 @@ impl Cursor {
         Ok(())
     }
 
+    /// Goes on at the first append or mark of this time or later.
+    pub(super) fn seek_time(&mut self, since: i64) -> io::Result<()> {
+        let Some(index) = &self.index else { return Ok(()) };
+        let (mut low, mut high) = (0, index.metadata()?.len() / SLOT as u64);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match time_at(index, middle)? {
+                Some(time) if time < since => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let before = if low == 0 { 0 } else { end_at(index, low - 1)?.unwrap_or(0) };
+        self.index_at = low * SLOT as u64;
+        self.read_to = before.min(self.data.metadata()?.len());
+        Ok(())
+    }
+
     /// The next line or mark with its time; `None` when there is none now.
     pub(super) fn next(&mut self) -> io::Result<Option<(i64, What)>> {
         loop {
@@ -273,19 +290,36 @@ fn text(slots: &[[u8; SLOT]], length: usize) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// When the record at this slot, or the mark it belongs to, was written; `None` where the index is over.
+fn time_at(index: &File, slot: u64) -> io::Result<Option<i64>> {
+    Ok(match record_at(index, slot)? {
+        Some(Slot::Record(record)) => Some(record.time),
+        // The header comes before everything.
+        Some(Slot::Header) => Some(i64::MIN),
+        Some(Slot::More(_)) | None => None,
+    })
+}
+
 /// Where the data of the record at this slot, or of the mark it belongs to, ends; `None` where the index is over.
-fn end_at(index: &File, mut slot: u64) -> io::Result<Option<u64>> {
+fn end_at(index: &File, slot: u64) -> io::Result<Option<u64>> {
+    Ok(match record_at(index, slot)? {
+        Some(Slot::Record(record)) => Some(record.end()),
+        Some(Slot::Header) => Some(0),
+        Some(Slot::More(_)) | None => None,
+    })
+}
+
+/// The record at this slot, or that of the mark whose continuation stands there.
+fn record_at(index: &File, mut slot: u64) -> io::Result<Option<Slot>> {
     let mut bytes = [0; SLOT];
     for _ in 0..record::LONGEST_MARK {
         if read_at(index, &mut bytes, slot * SLOT as u64)? < SLOT {
             return Ok(None);
         }
         match record::decode(&bytes) {
-            None => return Ok(None),
-            Some(Slot::Record(record)) => return Ok(Some(record.end())),
-            Some(Slot::Header) => return Ok(Some(0)),
-            Some(Slot::More(_)) if slot == 0 => return Ok(None),
-            Some(Slot::More(_)) => slot -= 1,
+            Some(Slot::More(_)) if slot > 0 => slot -= 1,
+            Some(Slot::More(_)) | None => return Ok(None),
+            found @ Some(Slot::Record(_) | Slot::Header) => return Ok(found),
         }
     }
     Ok(None)

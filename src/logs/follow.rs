@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cursor::Cursor;
+use super::filter::{Filter, Runs};
 use super::folder::{self, Part};
 use super::{Entry, Mark, What, tail};
 use crate::manifest::Name;
@@ -46,6 +47,9 @@ pub(super) struct Follow {
     pub(super) name: Name,
     pub(super) folder: PathBuf,
     until: Until,
+    since: Option<i64>,
+    before: Option<i64>,
+    which: Runs,
     /// Found and not read yet, with their sizes.
     waiting: BTreeMap<Part, u64>,
     seen: BTreeSet<Part>,
@@ -61,12 +65,15 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    pub(super) fn new(name: Name, logs: &Path, until: Until) -> Self {
+    pub(super) fn new(name: Name, logs: &Path, until: Until, filter: &Filter) -> Self {
         let folder = logs.join(name.as_str());
         Self {
             name,
             folder,
             until,
+            since: filter.since,
+            before: filter.until,
+            which: filter.runs,
             waiting: BTreeMap::new(),
             seen: BTreeSet::new(),
             newest: 0,
@@ -123,9 +130,12 @@ impl Follow {
         for (part, size) in gone {
             self.lost(part.run, size);
         }
+        self.newest = there.last().map_or(self.newest, |part| self.newest.max(part.run));
+        let before = there.iter().rev().map(|part| part.run).find(|run| *run < self.newest);
         for part in there.difference(&self.seen) {
-            self.waiting.insert(*part, 0);
-            self.newest = self.newest.max(part.run);
+            if self.which.wants(part.run, before) {
+                self.waiting.insert(*part, 0);
+            }
         }
         for (part, size) in &mut self.waiting {
             *size = std::fs::metadata(part.log_in(&self.folder)).map_or(*size, |seen| seen.len());
@@ -188,6 +198,10 @@ impl Follow {
             }
             let Some(cursor) = &mut run.cursor else { return Ok(()) };
             if let Some((time_ns, what)) = cursor.next()? {
+                if self.before.is_some_and(|before| before <= time_ns) {
+                    self.leave(run);
+                    return Ok(());
+                }
                 run.ended |= what == What::Mark(Mark::Ended);
                 run.looked_again = false;
                 run.head = Some(self.entry(run.number, time_ns, what));
@@ -217,6 +231,13 @@ impl Follow {
             run.cursor = None;
             run.looked_again = false;
         }
+    }
+
+    /// All that comes of it is too late.
+    fn leave(&mut self, run: &mut Run) {
+        self.waiting.retain(|part, _| part.run != run.number);
+        run.cursor = None;
+        run.over = true;
     }
 
     /// Nothing to read, and its keeper may live.
@@ -265,7 +286,10 @@ impl Follow {
         while let Some(part) = self.next_part(run.number) {
             let size = self.waiting.remove(&part).unwrap_or(0);
             match Cursor::open(&self.folder, part) {
-                Ok(cursor) => {
+                Ok(mut cursor) => {
+                    if let Some(since) = self.since {
+                        cursor.seek_time(since)?;
+                    }
                     run.cursor = Some(cursor);
                     return Ok(true);
                 }

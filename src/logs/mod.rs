@@ -11,6 +11,7 @@
 mod capture;
 mod cursor;
 mod disk;
+mod filter;
 mod folder;
 mod follow;
 mod reader;
@@ -24,6 +25,7 @@ mod tests;
 mod writer;
 
 pub use capture::Capture;
+pub use filter::{Filter, Pattern, Runs};
 pub use folder::last_run;
 pub use follow::Alive;
 pub use reader::Reader;
@@ -77,9 +79,10 @@ pub struct Query {
     /// The project's log folder and the services to read, in the order asked for.
     pub logs: PathBuf,
     pub services: Vec<Name>,
-    /// Only the last so many lines of each service; `None`: all.
+    /// Only the last so many lines of each service, of those that are wanted; `None`: all.
     pub tail: Option<usize>,
     pub follow: bool,
+    pub filter: Filter,
 }
 
 /// One thing to show.

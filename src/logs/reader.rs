@@ -3,12 +3,14 @@
 //! The watch of a folder is set before its names are listed, and everything is looked at once more after each wake-up:
 //! so nothing falls between history and live, and nothing is shown twice, since a place in a file is all that is kept.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::filter::Filter;
 use super::follow::{Alive, Follow, Until};
-use super::{Entry, Query};
+use super::{Entry, Query, What};
 use crate::manifest::Name;
 use crate::sys::clock;
 use crate::sys::inotify::{Change, Inotify, Watch};
@@ -41,19 +43,34 @@ pub struct Reader {
     notice: Option<String>,
     alive: Option<Box<Alive>>,
     since_asked: u32,
+    filter: Filter,
+    /// History is read to its end first, for its last lines are wanted: so many of each service.
+    gather: Option<usize>,
+    gathered: VecDeque<Entry>,
 }
 
 impl Reader {
     pub fn open(query: Query) -> io::Result<Self> {
-        let Query { logs, services, tail, follow } = query;
+        let Query { logs, services, tail, follow, filter } = query;
         let until = if follow { Until::Ever } else { Until::Now };
         let source = |name: &Name| Source {
-            follow: Follow::new(name.clone(), &logs, until),
+            follow: Follow::new(name.clone(), &logs, until, &filter),
             watching: Watching::Nothing,
             fresh: true,
         };
         let sources = services.iter().map(source).collect();
-        let mut new = Self { sources, following: follow, inotify: None, notice: None, alive: None, since_asked: 0 };
+        let from_the_end = filter.leaves_whole_runs();
+        let mut new = Self {
+            sources,
+            following: follow,
+            inotify: None,
+            notice: None,
+            alive: None,
+            since_asked: 0,
+            filter,
+            gather: tail.filter(|_| !from_the_end),
+            gathered: VecDeque::new(),
+        };
         if follow {
             match Inotify::new() {
                 Ok(inotify) => new.inotify = Some(inotify),
@@ -63,7 +80,7 @@ impl Reader {
         for at in 0..new.sources.len() {
             new.attach(at)?;
             new.sources[at].follow.list()?;
-            if let Some(lines) = tail {
+            if let Some(lines) = tail.filter(|_| from_the_end) {
                 new.sources[at].follow.tail(lines)?;
             }
         }
@@ -98,6 +115,12 @@ impl Reader {
             if self.following && self.since_asked >= ASK {
                 self.ask()?;
             }
+            if let Some(lines) = self.gather.take() {
+                self.gather(lines)?;
+            }
+            if let Some(entry) = self.gathered.pop_front() {
+                return Ok(Some(entry));
+            }
             if let Some(entry) = self.take()? {
                 self.since_asked += 1;
                 return Ok(Some(entry));
@@ -116,7 +139,30 @@ impl Reader {
         }
     }
 
+    /// Reads history to its end and keeps the last lines of each service, and the marks among them.
+    fn gather(&mut self, lines: usize) -> io::Result<()> {
+        let mut kept: BTreeMap<Name, Last> = BTreeMap::new();
+        while let Some(entry) = self.take()? {
+            kept.entry(entry.service.clone()).or_default().keep(entry, lines);
+        }
+        let mut all: Vec<Entry> = kept.into_values().flat_map(|last| last.entries).collect();
+        // Stable: what came at one time stays in its order.
+        all.sort_by_key(|entry| entry.time_ns);
+        self.gathered = all.into();
+        Ok(())
+    }
+
+    /// The next entry that is wanted.
     fn take(&mut self) -> io::Result<Option<Entry>> {
+        loop {
+            match self.take_any()? {
+                Some(entry) if !self.filter.wants(&entry) => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    fn take_any(&mut self) -> io::Result<Option<Entry>> {
         for source in self.sources.iter_mut().filter(|source| source.fresh) {
             source.follow.fill(self.alive.as_deref())?;
             source.fresh = false;
@@ -239,6 +285,30 @@ impl Reader {
         self.notice = Some(format!(
             "no inotify watch to be had ({error}): new lines are looked for every {every} ms; raise `fs.inotify.max_user_instances` or `max_user_watches`"
         ));
+    }
+}
+
+/// The last lines of one service.
+#[derive(Default)]
+struct Last {
+    entries: VecDeque<Entry>,
+    lines: usize,
+}
+
+impl Last {
+    fn keep(&mut self, entry: Entry, most: usize) {
+        let is_line = |entry: &Entry| matches!(entry.what, What::Line { .. });
+        self.lines += usize::from(is_line(&entry));
+        self.entries.push_back(entry);
+        while self.lines > most
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.lines -= usize::from(is_line(&oldest));
+        }
+        // What stands before the first line that is kept belongs to those that are not.
+        if most == 0 {
+            self.entries.clear();
+        }
     }
 }
 

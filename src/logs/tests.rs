@@ -1,6 +1,7 @@
 //! The store as a whole: what is captured comes back, whatever happens to files, disks and keepers.
 
 mod disk;
+mod filter;
 mod follow;
 mod model;
 mod store;
@@ -9,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Capture, Entry, Mark, Query, Reader, Stream, What};
+use super::{Capture, Entry, Filter, Mark, Query, Reader, Stream, What};
 use crate::manifest::Name;
 
 /// Long enough for a busy machine; a test that passes never waits for it.
@@ -39,7 +40,7 @@ impl Logs {
 
     fn query(&self, services: &[&str], tail: Option<usize>, follow: bool) -> Query {
         let services = services.iter().map(|name| Name::new(name)).collect();
-        Query { logs: self.root().to_owned(), services, tail, follow }
+        Query { logs: self.root().to_owned(), services, tail, follow, filter: Filter::default() }
     }
 
     fn reader(&self, services: &[&str], tail: Option<usize>, follow: bool) -> Reader {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use devsup::logs::show::{Format, Printer, Style};
-use devsup::logs::{Capture, Mark, Query, Reader, Stream, last_run, retain};
+use devsup::logs::{Capture, Filter, Mark, Query, Reader, Stream, last_run, retain};
 use devsup::manifest::Name;
 use devsup::supervisor::{Exit, Reason, StopWhy};
 
@@ -24,7 +24,8 @@ fn names(services: &[&str]) -> Vec<Name> {
 }
 
 fn reader(logs: &Path, services: &[&str], follow: bool) -> Reader {
-    let query = Query { logs: logs.to_owned(), services: names(services), tail: None, follow };
+    let filter = Filter::default();
+    let query = Query { logs: logs.to_owned(), services: names(services), tail: None, follow, filter };
     Reader::open(query).expect("opened")
 }
 

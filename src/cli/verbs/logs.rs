@@ -14,8 +14,8 @@ use crate::cli::project::{locate, no_such_service};
 use crate::cli::seam::api::Service;
 use crate::cli::seam::control::{Client, Found};
 use crate::cli::seam::show::{Printer, Style};
-use crate::cli::values::Tail;
-use crate::logs::{Query, Reader};
+use crate::cli::values::{Moment, Tail};
+use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream};
 use crate::manifest::Name;
 
 /// What the services wrote
@@ -42,8 +42,29 @@ pub(crate) struct Logs {
     /// Without `name | `
     #[arg(long)]
     no_log_prefix: bool,
+    /// From then on: `10m` ago, `14:05`, or RFC 3339
+    #[arg(long, value_name = "T")]
+    since: Option<Moment>,
+    /// Up to then
+    #[arg(long, value_name = "T", conflicts_with = "follow")]
+    until: Option<Moment>,
+    /// Only lines that match; without capitals in it, case does not matter
+    #[arg(short = 'g', long, value_name = "RE")]
+    grep: Option<String>,
+    /// Of one run only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
+    run: Option<u32>,
+    /// Of the run before the newest one: what it said before it was replaced or crashed
+    #[arg(long, conflicts_with_all = ["follow", "run"])]
+    previous: bool,
+    /// Only what it wrote to its standard output
+    #[arg(long, conflicts_with = "stderr")]
+    stdout: bool,
+    /// Only what it wrote to its standard error
+    #[arg(long)]
+    stderr: bool,
     /// Print where the log is, and nothing else
-    #[arg(long, conflicts_with_all = ["follow", "tail", "timestamps"])]
+    #[arg(long, conflicts_with_all = ["follow", "tail", "timestamps", "since", "until", "grep", "previous", "stdout", "stderr"])]
     path: bool,
 }
 
@@ -60,13 +81,14 @@ impl Logs {
         if self.daemon {
             return self.own_log(context, &found.folder.join("daemon.log"));
         }
+        let filter = self.filter(context)?;
         let names = self.names(&found, &folder).await?;
         if self.path {
             return paths(context, &folder, &self.services);
         }
         let tail = match self.tail {
             Some(Tail::Lines(lines)) => Some(lines),
-            None if context.terminal.interactive => {
+            None if context.terminal.interactive && !self.narrowed() => {
                 context
                     .terminal
                     .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
@@ -87,8 +109,42 @@ impl Logs {
                 .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
         }
         let printer = Printer::new(style, &names);
-        print(context, Query { logs: folder, services: names, tail, follow: self.follow }, printer)?;
+        print(context, Query { logs: folder, services: names, tail, follow: self.follow, filter }, printer)?;
         Ok(Code::OK)
+    }
+
+    /// Who says what is wanted wants all of it.
+    fn narrowed(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous
+    }
+
+    fn filter(&self, context: &Context) -> Result<Filter, Failure> {
+        let now = context.here_and_now();
+        let nanoseconds = |moment: &Moment| i64::try_from(moment.before(&now).as_nanosecond()).unwrap_or(i64::MAX);
+        let pattern = self.grep.as_deref().map(Pattern::new).transpose().map_err(|error| {
+            Failure::new(Kind::Usage, "-g: this is not a regular expression").cause(error.trim_end())
+        })?;
+        let (since, until) = (self.since.as_ref().map(nanoseconds), self.until.as_ref().map(nanoseconds));
+        if let (Some(since), Some(until)) = (since, until)
+            && until <= since
+        {
+            return Err(Failure::new(Kind::Usage, "--until is not after --since: there is nothing between them"));
+        }
+        Ok(Filter {
+            since,
+            until,
+            runs: match (self.run, self.previous) {
+                (Some(run), _) => Runs::One(run),
+                (None, true) => Runs::Previous,
+                (None, false) => Runs::All,
+            },
+            stream: match (self.stdout, self.stderr) {
+                (true, _) => Some(Stream::Stdout),
+                (false, true) => Some(Stream::Stderr),
+                (false, false) => None,
+            },
+            pattern,
+        })
     }
 
     /// Those named, checked; else all that have a log or could have one.

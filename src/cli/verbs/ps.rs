@@ -13,7 +13,7 @@ use crate::cli::render::{detail, table};
 use crate::cli::seam::api::{Service, Watch};
 use crate::cli::seam::show;
 use crate::cli::terminal::json_line;
-use crate::logs::{Query, Reader};
+use crate::logs::{Filter, Query, Reader};
 use crate::manifest::Name;
 use crate::supervisor::State;
 
@@ -113,6 +113,7 @@ fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
         services: vec![name.clone()],
         tail: Some(LAST_LINES),
         follow: false,
+        filter: Filter::default(),
     };
     let Ok(mut reader) = Reader::open(query) else { return Vec::new() };
     let style = show::Style { format: show::Format::Text, prefix: false, times: false, color: false, terminal: false };

@@ -1,0 +1,105 @@
+//! What of the logs is wanted: since when, until when, of which runs, which stream, which lines.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::{Entry, Stream, What};
+
+/// Which runs of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runs {
+    #[default]
+    All,
+    One(u32),
+    /// The one before the newest.
+    Previous,
+}
+
+impl Runs {
+    /// `before`: the run before the newest one.
+    pub(super) fn wants(self, run: u32, before: Option<u32>) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => run == one,
+            Self::Previous => Some(run) == before,
+        }
+    }
+}
+
+/// All of it must hold of an entry.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Unix nanoseconds; this one included.
+    pub since: Option<i64>,
+    /// Unix nanoseconds; this one not included.
+    pub until: Option<i64>,
+    pub runs: Runs,
+    pub stream: Option<Stream>,
+    pub pattern: Option<Pattern>,
+}
+
+/// A regular expression over the bytes of a line. Smart case: one without capitals does not mind case.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// The error is one sentence, with the place in the pattern.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        let built = RegexBuilder::new(pattern).unicode(true).case_insensitive(!has_capitals(pattern)).build();
+        // The library draws the pattern and a caret over several lines; its last one says what is wrong.
+        built.map(Self).map_err(|error| {
+            let text = error.to_string();
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        })
+    }
+
+    pub fn matches(&self, line: &[u8]) -> bool {
+        self.0.is_match(line)
+    }
+}
+
+/// `\S` and `\W` are classes, not capitals.
+fn has_capitals(pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\\' {
+            letters.next();
+        } else if letter.is_uppercase() {
+            return true;
+        }
+    }
+    false
+}
+
+impl Filter {
+    /// The last lines can be found from the end of the files: nothing is left out between them.
+    pub(super) fn leaves_whole_runs(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.stream.is_none() && self.pattern.is_none()
+    }
+
+    /// Of what is within the times and runs. A mark is no line, so a search leaves it out.
+    pub(super) fn wants(&self, entry: &Entry) -> bool {
+        if self.since.is_some_and(|since| entry.time_ns < since) {
+            return false;
+        }
+        match &entry.what {
+            What::Mark(_) => self.pattern.is_none(),
+            What::Line { stream, bytes, .. } => {
+                self.stream.is_none_or(|wanted| wanted == *stream)
+                    && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(bytes))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_matters_once_there_is_a_capital() {
+        let matches = |pattern: &str, line: &[u8]| Pattern::new(pattern).expect("a pattern").matches(line);
+        assert!(matches("error", b"an ERROR \xff") && matches(r"\Serr", b"xERR"));
+        assert!(matches("Error", b"Error") && !matches("Error", b"error"));
+        assert!(Pattern::new("(").is_err());
+    }
+}
