@@ -18,18 +18,16 @@ use crate::control::paths::private_folder;
 use crate::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
-use crate::manifest::{Check, Name, Service};
+use crate::manifest::{Check, Logs, Name, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
 use crate::sys::peer::Pidfd;
-use crate::sys::{signal, tree};
+use crate::sys::{files, signal, tree};
 
 /// A keeper answers an order within this, or the daemon acts from outside.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const SWEEP_AGAIN: Duration = Duration::from_millis(20);
 /// After so many sweeps that still found somebody, who is left is named.
 const SWEEPS: u32 = 250;
-const LOG_FILE: u64 = 8 * 1024 * 1024;
-const LOGS_OF_A_SERVICE: u64 = 64 * 1024 * 1024;
 const LOGS_IN_ALL: u64 = 2 * 1024 * 1024 * 1024;
 
 impl World {
@@ -69,7 +67,11 @@ impl World {
             run: run.clone(),
             why,
             argv: service.argv(),
-            logs: LogSpec { file_bytes: LOG_FILE, redact: child.redactions(&service.name) },
+            logs: LogSpec {
+                file_bytes: service.logs.file,
+                redact: child.redactions(&service.name),
+                patterns: service.logs.redact.clone(),
+            },
             env: child.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
             working_dir: service.working_dir.clone(),
             stop: StopSpec {
@@ -233,7 +235,15 @@ impl World {
 
     pub(super) fn retain(&self) {
         let live: Vec<(Name, u32)> = self.runs.keys().map(|run| (run.service.clone(), run.number)).collect();
-        if let Err(error) = logs::retain(&self.brought.folder.logs(), &live, LOGS_OF_A_SERVICE, LOGS_IN_ALL) {
+        // Of a service that is no longer in the manifest the logs are kept as of any other.
+        let bound =
+            |name: &str| self.manifest.services.get(name).map_or(Logs::default().total, |entry| entry.logs.total);
+        let folder = self.brought.folder.logs();
+        let in_all = self
+            .manifest
+            .logs_max_total
+            .unwrap_or_else(|| LOGS_IN_ALL.min(files::disk_size(&folder).map_or(u64::MAX, |disk| disk / 10)));
+        if let Err(error) = logs::retain(&folder, &live, &bound, in_all) {
             tracing::warn!(%error, "old logs could not be removed");
         }
     }

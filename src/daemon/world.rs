@@ -297,6 +297,7 @@ impl World {
                     self.held(&run, |held| held.gone = true);
                     self.step(Event::Gone { run });
                 }
+                Report::LogRolled { .. } => self.retain(),
                 Report::Logs { dropped, what } => self.logs_dropped(&run, dropped, what),
                 Report::StopCommandFailed { what } => {
                     let sentence = format!("run {}: stop_command: {what}", run.number);

@@ -145,7 +145,7 @@ impl Keeper {
             }
             self.run.output.tick(now);
             self.run.tick(now);
-            if let Some(report) = self.run.output.trouble() {
+            for report in [self.run.output.trouble(), self.run.output.rolled()].into_iter().flatten() {
                 self.run.outbox.put(report);
             }
         }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::protocol::{LogSpec, Report};
-use crate::logs::{Capture, Mark, Stream};
+use crate::logs::{Capture, Mark, Pattern, Stream};
 use crate::sys::pipe::{self, Read};
 use crate::sys::{process, tree};
 
@@ -67,6 +67,7 @@ pub(super) struct Output {
     linger_until: Option<Duration>,
     hurry_until: Duration,
     reported: u64,
+    files: u32,
 }
 
 /// The ends a service gets as its stdout and stderr.
@@ -84,7 +85,10 @@ impl Output {
             Source { stream, read, state: SourceState::Open, width: Width::Default, capacity }
         };
         let log = match Capture::create(folder, run, spec.file_bytes, spec.redact) {
-            Ok(capture) => Log::Writing(Box::new(capture)),
+            Ok(capture) => {
+                let patterns = spec.patterns.iter().filter_map(|pattern| Pattern::exact(pattern).ok()).collect();
+                Log::Writing(Box::new(capture.masking(patterns)))
+            }
             Err(e) => Log::Discarding { bytes: 0, why: format!("the log cannot be created: {e}") },
         };
         let output = Self {
@@ -95,6 +99,7 @@ impl Output {
             linger_until: None,
             hurry_until: Duration::ZERO,
             reported: 0,
+            files: 0,
         };
         Ok((output, Writers { stdout, stderr }))
     }
@@ -205,6 +210,15 @@ impl Output {
         if let Log::Writing(capture) = &mut self.log {
             capture.mark(mark);
         }
+    }
+
+    /// A file was begun after the first, once for each.
+    pub(super) fn rolled(&mut self) -> Option<Report> {
+        let Log::Writing(capture) = &self.log else { return None };
+        let files = capture.files();
+        let more = files > 1 && files != self.files;
+        self.files = files;
+        more.then_some(Report::LogRolled { files })
     }
 
     /// Something to tell the daemon about lost bytes, once for each change.

@@ -113,6 +113,8 @@ pub struct LogSpec {
     pub file_bytes: u64,
     /// (what to write instead, the secret): `("[devsup: secret access key of a]", "…")`.
     pub redact: Vec<(String, String)>,
+    /// Regular expressions of the user, checked: what matches in a line is masked.
+    pub patterns: Vec<String>,
 }
 
 /// Daemon to keeper.
@@ -192,6 +194,10 @@ pub enum Report {
     /// The stop goes on without it. One sentence.
     StopCommandFailed {
         what: String,
+    },
+    /// Another log file was begun: the older ones may be over their bound.
+    LogRolled {
+        files: u32,
     },
     /// Log bytes dropped so far because the disk did not take them, and why.
     Logs {

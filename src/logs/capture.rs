@@ -3,11 +3,13 @@
 //! Per stream: bytes → secrets masked → cut at line ends → appended. An unfinished line waits 2 s, or until 64 KiB of it
 //! are there, or until its stream ends; then it goes as it is, and the index says so. No line is looked at by itself.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::disk::{Disk, Folder};
+use super::filter::Pattern;
 use super::redact::Secrets;
 use super::writer::Writer;
 use super::{Mark, Stream};
@@ -21,6 +23,9 @@ const LONGEST: usize = 64 * 1024;
 const PIECE: usize = 1024 * 1024;
 /// A buffer larger than this is given back when it is empty.
 const KEPT: usize = 4096;
+
+/// Stands for what a pattern of the user matched.
+const MASK: &[u8] = b"[devsup: redacted]";
 
 #[derive(Default)]
 struct Line {
@@ -38,6 +43,8 @@ pub struct Capture {
     secrets: Secrets,
     stdout: Line,
     stderr: Line,
+    /// The user's own: what matches in a line is masked.
+    patterns: Vec<Pattern>,
     writer: Writer,
 }
 
@@ -52,8 +59,16 @@ impl Capture {
             secrets: Secrets::new(redact),
             stdout: Line::default(),
             stderr: Line::default(),
+            patterns: Vec::new(),
             writer: Writer::new(disk, run, file_bytes),
         }
+    }
+
+    /// What matches one of these in a line is masked too. A line that is flushed in pieces is looked at piece by piece.
+    #[must_use]
+    pub fn masking(mut self, patterns: Vec<Pattern>) -> Self {
+        self.patterns = patterns;
+        self
     }
 
     /// Bytes the service wrote, in the order they were read.
@@ -64,7 +79,7 @@ impl Capture {
         };
         for piece in bytes.chunks(PIECE) {
             let clean = self.secrets.feed(&mut line.carry, piece);
-            line.cut(stream, &clean, &mut self.writer);
+            line.cut(stream, &clean, &self.patterns, &mut self.writer);
         }
     }
 
@@ -75,7 +90,7 @@ impl Capture {
             Stream::Stderr => &mut self.stderr,
         };
         let rest = self.secrets.end(&mut line.carry);
-        line.release(stream, &rest, &mut self.writer);
+        line.release(stream, &rest, &self.patterns, &mut self.writer);
     }
 
     pub fn mark(&mut self, mark: &Mark) {
@@ -93,10 +108,15 @@ impl Capture {
         let now = clock::monotonic();
         for (stream, line) in [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)] {
             if line.since.is_some_and(|since| since + PATIENCE <= now) {
-                line.release(stream, b"", &mut self.writer);
+                line.release(stream, b"", &self.patterns, &mut self.writer);
             }
         }
         self.writer.tick();
+    }
+
+    /// Files begun so far.
+    pub fn files(&self) -> u32 {
+        self.writer.files()
     }
 
     /// (bytes dropped so far, why)
@@ -118,19 +138,19 @@ impl Capture {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        line.release(stream, b"", &mut self.writer);
+        line.release(stream, b"", &self.patterns, &mut self.writer);
     }
 }
 
 impl Line {
-    fn cut(&mut self, stream: Stream, bytes: &[u8], writer: &mut Writer) {
+    fn cut(&mut self, stream: Stream, bytes: &[u8], patterns: &[Pattern], writer: &mut Writer) {
         let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
         let (whole, rest) = bytes.split_at(end);
         if !whole.is_empty() {
-            self.release(stream, whole, writer);
+            self.release(stream, whole, patterns, writer);
         }
         if self.held.len() + rest.len() >= LONGEST {
-            self.release(stream, rest, writer);
+            self.release(stream, rest, patterns, writer);
         } else if !rest.is_empty() {
             self.held.extend_from_slice(rest);
             self.since.get_or_insert_with(clock::monotonic);
@@ -138,8 +158,13 @@ impl Line {
     }
 
     /// What is held and then these bytes.
-    fn release(&mut self, stream: Stream, bytes: &[u8], writer: &mut Writer) {
-        writer.append(stream, [&self.held, bytes]);
+    fn release(&mut self, stream: Stream, bytes: &[u8], patterns: &[Pattern], writer: &mut Writer) {
+        if patterns.is_empty() {
+            writer.append(stream, [&self.held, bytes]);
+        } else {
+            self.held.extend_from_slice(bytes);
+            writer.append(stream, [&masked(&self.held, patterns), b""]);
+        }
         self.since = None;
         if self.held.capacity() > KEPT {
             self.held = Vec::new();
@@ -147,4 +172,21 @@ impl Line {
             self.held.clear();
         }
     }
+}
+
+/// Line by line, so that no pattern reaches over a line's end.
+fn masked(bytes: &[u8], patterns: &[Pattern]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for whole in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (line, end) = whole.strip_suffix(b"\n").map_or((whole, &b""[..]), |line| (line, b"\n"));
+        let mut line = Cow::Borrowed(line);
+        for pattern in patterns {
+            if let Cow::Owned(masked) = pattern.masked(&line, MASK) {
+                line = Cow::Owned(masked);
+            }
+        }
+        out.extend_from_slice(&line);
+        out.extend_from_slice(end);
+    }
+    out
 }

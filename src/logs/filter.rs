@@ -1,6 +1,8 @@
 //! What of the logs is wanted: since when, until when, of which runs, which stream, which lines.
 
-use regex::bytes::{Regex, RegexBuilder};
+use std::borrow::Cow;
+
+use regex::bytes::{NoExpand, Regex, RegexBuilder};
 
 use super::{Entry, Stream, What};
 
@@ -45,16 +47,28 @@ impl Pattern {
     /// The error is one sentence, with the place in the pattern.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let built = RegexBuilder::new(pattern).unicode(true).case_insensitive(!has_capitals(pattern)).build();
-        // The library draws the pattern and a caret over several lines; its last one says what is wrong.
-        built.map(Self).map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
+        built.map(Self).map_err(sentence)
+    }
+
+    /// Case as it is written.
+    pub fn exact(pattern: &str) -> Result<Self, String> {
+        Regex::new(pattern).map(Self).map_err(sentence)
+    }
+
+    /// Each match in the line made `by`, which is taken as it is.
+    pub(super) fn masked<'a>(&self, line: &'a [u8], by: &[u8]) -> Cow<'a, [u8]> {
+        self.0.replace_all(line, NoExpand(by))
     }
 
     pub fn matches(&self, line: &[u8]) -> bool {
         self.0.is_match(line)
     }
+}
+
+/// The library draws the pattern and a caret over several lines; its last one says what is wrong.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn sentence(error: regex::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// `\S` and `\W` are classes, not capitals.

@@ -19,8 +19,9 @@ struct Old {
     written: (i64, i64),
 }
 
-/// Deletes the oldest files of the project's log folder beyond the bounds, never a live run's only one.
-pub fn retain(logs: &Path, live: &[(Name, u32)], per_service: u64, in_all: u64) -> io::Result<()> {
+/// Deletes the oldest files of the project's log folder beyond the bounds, never a live run's only one. `bound`: the bytes
+/// that a service of this name may keep.
+pub fn retain(logs: &Path, live: &[(Name, u32)], bound: &dyn Fn(&str) -> u64, in_all: u64) -> io::Result<()> {
     let folders = match std::fs::read_dir(logs) {
         Ok(folders) => folders,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -34,7 +35,8 @@ pub fn retain(logs: &Path, live: &[(Name, u32)], per_service: u64, in_all: u64) 
             let name = folder.file_name();
             let live: BTreeSet<u32> =
                 live.iter().filter(|(n, _)| name.to_str() == Some(n.as_str())).map(|(_, run)| *run).collect();
-            total += service(&folder.path(), &live, per_service, &mut all)?;
+            let bound = name.to_str().map_or(u64::MAX, bound);
+            total += service(&folder.path(), &live, bound, &mut all)?;
         }
     }
     all.sort_by_key(|old| old.written);

@@ -275,6 +275,11 @@ impl Writer {
         self.drop_bytes(bytes);
     }
 
+    /// Files begun so far.
+    pub(super) fn files(&self) -> u32 {
+        self.next.part
+    }
+
     pub(super) fn dropped(&self) -> (u64, Option<String>) {
         self.dropped.clone()
     }

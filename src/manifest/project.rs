@@ -29,7 +29,16 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
     }
     check_dependencies(desk, &merged);
     let sandbox = tree.get("sandbox").map(|entry| sandbox(desk, entry, &services, &aws)).unwrap_or_default();
-    let manifest = Manifest { files, dir: desk.dir.clone(), name, aws, services, sandbox, access: Access::default() };
+    let manifest = Manifest {
+        files,
+        dir: desk.dir.clone(),
+        name,
+        aws,
+        services,
+        sandbox,
+        access: Access::default(),
+        logs_max_total: None,
+    };
     for (service, (head, table)) in merged {
         if let Some(Value::Table(all)) = tree.get_mut("services").map(|entry| &mut entry.node.value) {
             let node = node::Node { place: head, value: Value::Table(table) };

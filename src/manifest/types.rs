@@ -72,13 +72,15 @@ pub struct Manifest {
     pub services: BTreeMap<Name, Arc<Service>>,
     pub sandbox: Sandbox,
     pub access: Access,
+    /// `[logs] max_total`: bytes of all logs of the project; `None`: 2 GiB or a tenth of the disk, the smaller.
+    pub logs_max_total: Option<u64>,
 }
 
 impl Manifest {
     /// What stands in for a manifest that could not be read at all.
     pub(super) fn nothing(files: Vec<PathBuf>, dir: PathBuf) -> Self {
         let (aws, sandbox, access) = (Aws::default(), Sandbox::default(), Access::default());
-        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox, access }
+        Self { files, dir, name: String::new(), aws, services: BTreeMap::new(), sandbox, access, logs_max_total: None }
     }
 }
 
@@ -141,6 +143,7 @@ pub struct Service {
     pub umask: Option<u32>,
     pub nice: Option<i32>,
     pub limits: Limits,
+    pub logs: Logs,
     /// A terminal of its own, reached by `attach`.
     pub tty: bool,
     /// Kept from other services' memory, environment and signals.
@@ -186,6 +189,7 @@ impl Service {
             umask: None,
             nice: None,
             limits: Limits::default(),
+            logs: Logs::default(),
             tty: false,
             isolate: false,
         }
@@ -209,6 +213,23 @@ impl Service {
     /// The argument vector that is exec'd; empty for an external service.
     pub fn argv(&self) -> Vec<String> {
         self.command.as_ref().map(Command::argv).unwrap_or_default()
+    }
+}
+
+/// `logs`: how much of what it writes is kept, and what is masked in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Bytes of all runs.
+    pub total: u64,
+    /// A new file is begun beyond this.
+    pub file: u64,
+    /// Regular expressions: what matches in a line is masked in what is stored.
+    pub redact: Vec<String>,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { total: 64 << 20, file: 8 << 20, redact: Vec::new() }
     }
 }
 

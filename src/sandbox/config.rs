@@ -110,6 +110,7 @@ mod tests {
             services: [service("a", shared, Some("x1")), service("b", shared, None), service("c", own, Some("x2"))]
                 .into(),
             access: Access::default(),
+            logs_max_total: None,
             sandbox: Sandbox { buckets: [("bucket1".into(), vec!["own".into()])].into(), ..Sandbox::default() },
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, openat, renameat, symlinkat, unlinkat};
 
@@ -23,6 +24,12 @@ pub fn create_in(folder: impl AsFd, name: &str, how: Create) -> io::Result<File>
     };
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW | how;
     Ok(File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// Bytes of the whole disk that a file is on.
+pub fn disk_size(path: &Path) -> Option<u64> {
+    let seen = rustix::fs::statvfs(path).ok()?;
+    seen.f_blocks.checked_mul(seen.f_frsize)
 }
 
 /// Makes `name` a link to `target`, replacing an older link in one step.

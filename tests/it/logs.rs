@@ -109,7 +109,7 @@ fn a_service_that_restarts_for_ever_stays_within_its_bound() {
         let mut a = capture(logs.path(), "a", Vec::new());
         a.write(Stream::Stdout, &vec![b'x'; 20_000]);
         a.mark(&Mark::Ended);
-        retain(logs.path(), &[("a".into(), run)], 200_000, 1 << 30).expect("bounded");
+        retain(logs.path(), &[("a".into(), run)], &|_| 200_000, 1 << 30).expect("bounded");
         a.finish();
     }
     assert_eq!(last_run(&logs.path().join("a")), 30);

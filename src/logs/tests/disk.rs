@@ -143,13 +143,13 @@ fn the_oldest_go_first_and_never_a_live_runs_newest() {
         found.logs.iter().map(|part| (part.run, part.part)).collect::<Vec<_>>()
     };
     assert_eq!(names().len(), 10);
-    retain(logs.root(), &[("a".into(), 2)], 40 * 1024, u64::MAX).expect("bounded");
+    retain(logs.root(), &[("a".into(), 2)], &|_| 40 * 1024, u64::MAX).expect("bounded");
     assert_eq!(names().last(), Some(&(5, 1)));
     assert!(names().contains(&(2, 1)), "{:?}", names());
     assert!(!names().contains(&(1, 0)) && names().len() < 10, "{:?}", names());
-    retain(logs.root(), &[("a".into(), 5)], 0, 0).expect("bounded");
+    retain(logs.root(), &[("a".into(), 5)], &|_| 0, 0).expect("bounded");
     assert_eq!(names(), [(5, 1)]);
-    retain(logs.root(), &[], u64::MAX, 0).expect("bounded");
+    retain(logs.root(), &[], &|_| u64::MAX, 0).expect("bounded");
     assert_eq!(names(), []);
     assert_eq!(last_run(&logs.folder("a")), 0);
 }

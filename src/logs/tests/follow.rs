@@ -78,7 +78,7 @@ fn history_that_is_removed_unread_is_counted() {
     }
     let mut reader = logs.reader(&["a"], None, true);
     assert_eq!(await_entries(&mut reader, 1), ["a1 0123456789"]);
-    crate::logs::retain(logs.root(), &[("a".into(), 4)], 1, u64::MAX).expect("bounded");
+    crate::logs::retain(logs.root(), &[("a".into(), 4)], &|_| 1, u64::MAX).expect("bounded");
     // The second was open already.
     let rest = await_entries(&mut reader, 6);
     let expected =

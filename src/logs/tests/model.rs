@@ -103,7 +103,7 @@ impl World {
             }
             Act::Retain => {
                 let live = [("a".into(), self.runs[0]), ("b".into(), self.runs[1])];
-                crate::logs::retain(self.logs.root(), &live, 40 * 1024, u64::MAX).expect("bounded");
+                crate::logs::retain(self.logs.root(), &live, &|_| 40 * 1024, u64::MAX).expect("bounded");
             }
             Act::Read(n) => {
                 for _ in 0..n % 8 {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Logs, text};
 use crate::logs::folder::{self, Part};
 use crate::logs::record::{self, ADDED, Kind, Record, SLOT, Slot, UNFINISHED};
-use crate::logs::{Mark, Stream, What};
+use crate::logs::{Mark, Pattern, Stream, What};
 use crate::supervisor::{Exit, Reason};
 
 /// The records of one index; it must be sound to its end.
@@ -224,4 +224,26 @@ fn secrets_do_not_reach_the_file_and_a_dot_does_not_wait_for_a_line() {
     capture.write(Stream::Stdout, b"UtnFEMI/K7MDENG.\n");
     capture.finish();
     assert_eq!(logs.history(&["a"], None), [format!("a1 key: {mask}.")]);
+}
+
+#[test]
+fn what_a_users_pattern_matches_is_masked_line_by_line() {
+    let logs = Logs::new();
+    let patterns = ["password=\\S+", "(?s)begin.*end"].map(|pattern| Pattern::exact(pattern).expect("a pattern"));
+    let mut a = logs.capture("a", 1, 1000).masking(patterns.into());
+    a.write(Stream::Stdout, b"user=x pass");
+    a.write(Stream::Stdout, b"word=hunter2 ok\nbegin\nend\nbegin end\npassword=");
+    a.write(Stream::Stderr, b"plain\n");
+    a.finish();
+    assert_eq!(
+        logs.history(&["a"], None),
+        [
+            "a1 user=x [devsup: redacted] ok",
+            "a1 begin",
+            "a1 end",
+            "a1 [devsup: redacted]",
+            "a1 !plain",
+            "a1 password=~"
+        ]
+    );
 }

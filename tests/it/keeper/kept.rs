@@ -59,7 +59,7 @@ impl Setup {
             project: mark,
             working_dir: folder.path().to_owned(),
             stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_mins(1), command: None },
-            logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new() },
+            logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new(), patterns: Vec::new() },
             daemon: std::process::id(),
             birth: Birth { umask: 0o022, nice: None, limits: [].into(), identity: None, isolate: false, tty: false },
             ready: ReadyBy::Others,
@@ -102,7 +102,7 @@ impl Setup {
             birth: self.spec.birth.clone(),
             ready: self.spec.ready.clone(),
             probes: self.spec.probes.clone(),
-            logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: Vec::new() },
+            logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: Vec::new(), patterns: Vec::new() },
             ..self.spec
         };
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
