@@ -73,6 +73,12 @@ pub(super) fn list(folder: &Path) -> io::Result<Listing> {
     Ok(found)
 }
 
+/// The log files of one run, in the order they were written.
+pub fn files_of(folder: &Path, run: u32) -> Vec<PathBuf> {
+    let parts = list(folder).unwrap_or_default().logs;
+    parts.into_iter().filter(|part| part.run == run).map(|part| part.log_in(folder)).collect()
+}
+
 /// The highest run number found in a service's log folder; 0 if none.
 pub fn last_run(folder: &Path) -> u32 {
     let found = list(folder).unwrap_or_default();

@@ -26,7 +26,7 @@ mod writer;
 
 pub use capture::Capture;
 pub use filter::{Filter, Pattern, Runs};
-pub use folder::last_run;
+pub use folder::{files_of, last_run};
 pub use follow::Alive;
 pub use reader::Reader;
 pub use retain::retain;

@@ -4,6 +4,7 @@ mod docs;
 mod faults;
 mod keeper;
 mod layers;
+mod log_soak;
 mod logs;
 mod manifest;
 mod place;

@@ -107,6 +107,11 @@ impl Project {
         self.spawn(args).finish()
     }
 
+    /// Runs another program here and waits for its end.
+    pub(crate) fn run(&self, program: &Path, args: &[&str]) -> Output {
+        Foreground::start(self.command(program, args)).finish()
+    }
+
     /// Types a command that stays in the foreground.
     pub(crate) fn spawn(&self, args: &[&str]) -> Foreground {
         Foreground::start(self.command(&binary(), args))

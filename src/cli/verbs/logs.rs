@@ -15,13 +15,13 @@ use crate::cli::seam::api::Service;
 use crate::cli::seam::control::{Client, Found};
 use crate::cli::seam::show::{Printer, Style};
 use crate::cli::values::{Moment, Tail};
-use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream};
+use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
 use crate::manifest::Name;
 
 /// What the services wrote
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without -n: everything when piped, the last 200 lines of each on a terminal.\n\nExamples:\n  devsup logs -f\n  devsup logs -n 50 a b\n  devsup logs -n all a | grep -i error\n  less \"$(devsup logs --path a)\"\n"
+    after_help = "Without -n: everything when piped, the last 200 lines of each on a terminal.\n\nExamples:\n  devsup logs -f\n  devsup logs -n 50 a b\n  devsup logs a --since 10m -g error\n  devsup logs a --previous -n 20\n  less \"$(devsup logs --path a)\"\n"
 )]
 pub(crate) struct Logs {
     /// All, if none is named
@@ -83,8 +83,11 @@ impl Logs {
         }
         let filter = self.filter(context)?;
         let names = self.names(&found, &folder).await?;
+        if let Some(run) = self.run {
+            has_run(&folder, &names, run)?;
+        }
         if self.path {
-            return paths(context, &folder, &self.services);
+            return paths(context, &folder, &self.services, self.run);
         }
         let tail = match self.tail {
             Some(Tail::Lines(lines)) => Some(lines),
@@ -195,6 +198,20 @@ impl Logs {
     }
 }
 
+/// A number that is slipped is worth a word; one that was removed by the bounds too.
+fn has_run(folder: &Path, names: &[Name], run: u32) -> Result<(), Failure> {
+    if names.iter().any(|name| !files_of(&folder.join(name.as_str()), run).is_empty()) {
+        return Ok(());
+    }
+    let of = match names {
+        [one] => format!("service `{one}`: "),
+        _ => String::new(),
+    };
+    let newest = names.iter().map(|name| last_run(&folder.join(name.as_str()))).max().unwrap_or_default();
+    let failure = Failure::new(Kind::Failed, format!("{of}there is no run {run} in the logs"));
+    Err(failure.hint(if newest == 0 { "nothing has run yet".into() } else { format!("the newest is run {newest}") }))
+}
+
 /// The services that have ever written.
 fn folders(logs: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(logs) else { return Vec::new() };
@@ -212,8 +229,11 @@ async fn ask(found: &Found) -> Vec<String> {
     services.into_iter().map(|service| service.name).collect()
 }
 
-fn paths(context: &Context, folder: &Path, services: &[String]) -> Result<Code, Failure> {
-    let mut all: Vec<PathBuf> = services.iter().map(|name| folder.join(name).join("current")).collect();
+fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>) -> Result<Code, Failure> {
+    let mut all: Vec<PathBuf> = match run {
+        None => services.iter().map(|name| folder.join(name).join("current")).collect(),
+        Some(run) => services.iter().flat_map(|name| files_of(&folder.join(name), run)).collect(),
+    };
     if all.is_empty() {
         all.push(folder.to_owned());
     }

@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{daemon, lives, send, until_gone, until_nothing_is_left};
+use crate::place::tell;
 use crate::project::{Project, wait_until};
 
 #[test]
@@ -28,4 +29,47 @@ fn a_service_outlives_its_logs_folder() {
     until_nothing_is_left(&project);
     project.devsup(&["up", "-d", "--wait"]).ok();
     assert!(project.service("a").ready || project.service("a").pid.is_some());
+}
+
+/// In a mount namespace of its own the state folder is a file system of 4 MiB, which is filled up and freed again.
+const FULL: &str = r#"
+set -e
+until_so() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 600 ] || { echo "waited too long: $1"; exit 9; }; sleep 0.1; done; }
+mkdir -p "$XDG_STATE_HOME"
+mount -t tmpfs -o size=4m none "$XDG_STATE_HOME"
+"$DEVSUP_BINARY" up -d --wait
+until_so '"$DEVSUP_BINARY" logs a | grep -q "tick 3$"'
+dd if=/dev/zero of="$XDG_STATE_HOME/fill" bs=4k 2>/dev/null || true
+until_so '"$DEVSUP_BINARY" ps a --format json | grep -q "\"log_dropped\":[1-9]"'
+before=$(wc -l < ticks)
+until_so '[ "$(wc -l < ticks)" -gt $((before + 20)) ]'
+"$DEVSUP_BINARY" ps a | grep 'lost lines'
+rm "$XDG_STATE_HOME/fill"
+until_so '"$DEVSUP_BINARY" logs a | grep -q "of log lost: disk full"'
+after=$(wc -l < ticks)
+until_so "\"\$DEVSUP_BINARY\" logs a | grep -q 'tick $((after + 3))\$'"
+echo "restarts $("$DEVSUP_BINARY" ps a --format json | grep -c '"restarts":0')"
+"$DEVSUP_BINARY" down
+"$DEVSUP_BINARY" logs a --no-log-prefix | grep -c 'of log lost'
+"#;
+
+#[test]
+fn a_disk_that_is_really_full_costs_lines_that_are_counted_and_nothing_else() {
+    if !nix::unistd::geteuid().is_root() {
+        tell("skipped: only root can mount a small disk");
+        return;
+    }
+    let mut project = Project::new(
+        "name = \"full\"\n[services.a]\n\
+         command = 'i=0; while :; do i=$((i+1)); echo \"tick $i\"; echo tick >> ticks; head -c 3000 /dev/zero | tr \"\\0\" x; echo; sleep 0.02; done'\n",
+    );
+    project.env.insert("DEVSUP_BINARY".into(), crate::project::binary().display().to_string());
+    let said = project.run(std::path::Path::new("unshare"), &["-m", "sh", "-c", FULL]);
+    if said.stderr.contains("unshare") {
+        tell(&format!("skipped: {}", said.stderr));
+        return;
+    }
+    let said = said.ok();
+    assert!(said.stdout.contains("lost lines") && said.stdout.contains("restarts 1"), "{said:#?}");
+    assert!(said.stdout.trim_end().lines().last().is_some_and(|count| count != "0"), "{said:#?}");
 }

@@ -73,3 +73,41 @@ fn a_reader_that_leaves_ends_it_quietly() {
     }
     project.until(|all| all.iter().any(|one| one.name == "a" && one.ready), "a goes on");
 }
+
+#[test]
+fn what_is_wanted_is_found() {
+    let project = Project::new(
+        "name = \"find\"\n[services.a]\n\
+         command = 'echo \"Fine $DEVSUP_RUN\"; echo \"ERROR of it\" >&2; exec sleep 600'\n[services.b]\ncommand = 'echo b; exec sleep 600'\n",
+    );
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("a", "ERROR");
+    let between = jiff::Timestamp::now().to_string();
+    project.devsup(&["restart", "a"]).ok();
+    project.until_log("a", "#2\nERROR");
+    let logs = |args: &[&str]| {
+        let said = project.devsup(&[&["logs", "--no-log-prefix"], args].concat()).ok();
+        said.stdout.lines().filter(|line| !line.contains("──")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(logs(&["a", "--stderr"]), ["ERROR of it", "ERROR of it"]);
+    assert_eq!(logs(&["a", "-g", "error", "-n", "1"]), ["ERROR of it"]);
+    assert_eq!(logs(&["-g", "Error"]), Vec::<String>::new(), "a capital means case");
+    let of_two: Vec<String> = logs(&["a", "--run", "2"]);
+    assert!(of_two.len() == 2 && of_two[0].ends_with("#2"), "{of_two:?}");
+    let before: Vec<String> = logs(&["a", "--previous", "--stdout"]);
+    assert!(before.len() == 1 && before[0].ends_with("#1"), "{before:?}");
+    assert_eq!(logs(&["a", "--until", &between]), logs(&["a", "--run", "1"]));
+    assert_eq!(logs(&["a", "--since", &between, "-g", "fine|error"]), of_two);
+    assert_eq!(logs(&["a", "--since", "1h"]).len(), 4);
+    let path = project.devsup(&["logs", "a", "--path", "--run", "1"]).ok().stdout;
+    assert!(std::fs::read_to_string(path.trim_end()).expect("a log").contains("#1\n"), "{path}");
+    for (args, words) in [
+        (&["logs", "-g", "("][..], "not a regular expression"),
+        (&["logs", "--since", "1m", "--until", "1h"], "nothing between"),
+        (&["logs", "-f", "--until", "1m"], "cannot be used with"),
+        (&["logs", "a", "--run", "9"], "no run 9"),
+    ] {
+        let said = project.devsup(args);
+        assert!(matches!(said.status, 1 | 2) && said.stderr.contains(words), "{args:?}: {said:#?}");
+    }
+}
