@@ -41,6 +41,8 @@ pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
         overdue: false,
         user: None,
         tty: false,
+        exits: Vec::new(),
+        waits_for: Vec::new(),
     }
 }
 
