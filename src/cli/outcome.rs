@@ -206,7 +206,8 @@ pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
     let refused = service.credentials.as_ref().is_some_and(|held| held.error.is_some());
     aside.extend(match service.state {
         // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
-        State::Running => None,
+        // And the daemon has told of SIGKILL.
+        State::Running | State::Stopping => None,
         State::Starting | State::Waiting if !refused => service.why.clone().or_else(|| next(service)),
         _ => next(service),
     });

@@ -142,7 +142,7 @@ impl Supervisor {
                     // Somebody else runs it from now on.
                     _ if slot.entry.external() => Some(Move::Stop { run: run.number, why: StopWhy::Asked }),
                     Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
-                    Replace::Overlap => Self::overlap_free(slot, now).then_some(Move::Spawn),
+                    Replace::Overlap => Self::overlap_free(slot, &why, now).then_some(Move::Spawn),
                 }
             }
             _ => None,
@@ -162,10 +162,10 @@ impl Supervisor {
         late.then_some(Move::GiveUpOverlap { run: new.number })
     }
 
-    fn overlap_free(slot: &Slot, now: Now) -> bool {
+    fn overlap_free(slot: &Slot, why: &[Reason], now: Now) -> bool {
         slot.overlap_again.is_none_or(|again| again <= now.mono)
-            // After a failure the next try wants a lease worth the trouble.
-            && (slot.overlap_failures == 0 || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
+            // After a failure the next try for credentials wants a lease worth the trouble.
+            && (slot.overlap_failures == 0 || *why != [Reason::Credentials] || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
     }
 
     /// Is what the new run needs there, and is nobody in the way?

@@ -155,7 +155,7 @@ impl Supervisor {
                 Waits::Nothing => None,
             },
             State::Backoff => trouble(slot),
-            State::Failed => failed(slot),
+            State::Failed => both(failed(slot), changed_while_held(slot, now)),
             State::Starting => {
                 let run = slot.serving()?;
                 let late = run.ready_within.filter(|_| run.is_overdue());
@@ -166,10 +166,8 @@ impl Supervisor {
             }
             State::Running => Self::deferred(slot, now).or_else(|| unwell_before(slot, slot.serving()?)),
             State::Stopping => slot.occupied.clone().or_else(|| being_replaced(slot)),
-            State::Done | State::Stopped => {
-                let held = slot.hold.as_ref().filter(|_| state == State::Done && !slot.reasons.is_empty());
-                held.map(|hold| format!("{}; {}", super::command::held_for(hold, now), reasons(&slot.reasons, None)))
-            }
+            State::Done => changed_while_held(slot, now),
+            State::Stopped => None,
         }
     }
 
@@ -249,6 +247,19 @@ fn being_replaced(slot: &Slot) -> Option<String> {
     }
 }
 
+/// What would start it again, if it were not held.
+fn changed_while_held(slot: &Slot, now: Now) -> Option<String> {
+    let hold = slot.hold.as_ref().filter(|_| !slot.reasons.is_empty())?;
+    Some(format!("{}: {}", super::command::held_for(hold, now), reasons(&slot.reasons, None)))
+}
+
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
 fn trouble(slot: &Slot) -> Option<String> {
     slot.last_trouble.clone().or_else(|| slot.last_exit.map(|exit| format!("the last run ended with {exit}")))
 }
@@ -257,10 +268,7 @@ fn trouble(slot: &Slot) -> Option<String> {
 fn failed(slot: &Slot) -> Option<String> {
     let gave_up = slot.entry.max_restarts.filter(|&max| slot.crashes.count > max);
     let gave_up = gave_up.map(|max| format!("gave up after {} crashes (max_restarts = {max})", slot.crashes.count));
-    match (slot.last_trouble.clone(), gave_up) {
-        (Some(trouble), Some(gave_up)) => Some(format!("{trouble}; {gave_up}")),
-        (trouble, gave_up) => trouble.or(gave_up).or_else(|| self::trouble(slot)),
-    }
+    both(slot.last_trouble.clone(), gave_up).or_else(|| trouble(slot))
 }
 
 fn stopping(slot: &Slot, now: Now) -> String {

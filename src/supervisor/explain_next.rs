@@ -36,7 +36,9 @@ impl Supervisor {
             State::Failed => {
                 Some(format!("`devsup restart {name}` tries again, and so does a change of a watched file"))
             }
-            State::Stopping => slot.active().then(|| "starts when the tree is empty".into()),
+            State::Stopping if slot.runs.is_empty() => Some("starts when that keeper has ended".into()),
+            State::Stopping if slot.active() => Some("starts when the tree is empty".into()),
+            State::Stopping => Some("over when the tree is empty".into()),
             State::Done if changed_and_held(slot) => Some(format!("runs again once released: `devsup release {name}`")),
             State::Done => Some(format!("`devsup restart {name}` runs it again")),
             State::Stopped => Some(format!("`devsup start {name}`")),
@@ -95,6 +97,12 @@ fn running(slot: &Slot, now: Now) -> Option<String> {
     let due = !Supervisor::outdated(slot, run, now).is_empty();
     if slot.hold.is_some() && (due || slot.rotates()) {
         return Some(format!("not replaced until `devsup release {}`", slot.name()));
+    }
+    if due && run.traced.is_some() {
+        return Some(format!("replaced when the debugger is gone, or by `devsup restart {}`", slot.name()));
+    }
+    if let Some(again) = slot.overlap_again.filter(|&again| due && again > now.mono) {
+        return Some(format!("tried again in {}", round_up(again.since(now.mono))));
     }
     let on = run.lease.as_ref().filter(|_| slot.rotates())?;
     Some(format!("replaced with fresh credentials in {}", Secs(on.due(now, &slot.entry).since(now.boot))))

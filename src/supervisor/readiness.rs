@@ -26,8 +26,7 @@ impl Supervisor {
         run.not_ready = None;
         let alone = slot.runs.len() == 1;
         if alone {
-            slot.overlap_failures = 0;
-            slot.overlap_why = None;
+            slot.forget_overlaps();
         }
         self.note(&id.service, Some(id.number), Happening::Ready);
         if alone {

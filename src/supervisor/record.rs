@@ -151,6 +151,7 @@ impl Supervisor {
         let Some(slot) = self.slot_mut(service) else { return };
         let Some(replacing) = slot.replacing.take() else { return };
         slot.cost = Some(now.mono.since(replacing.began));
+        slot.forget_overlaps();
         let overlapped = slot.entry.replace == Replace::Overlap;
         let number = slot.serving().map(|run| run.number);
         let gap = slot.serving().and_then(|run| run.started).zip(replacing.old_ended);
@@ -164,17 +165,19 @@ impl Supervisor {
 /// Takes over a new meaning. A run born with the old one is outdated now; what is held for another role is forgotten.
 fn change_entry(slot: &mut Slot, service: Arc<Service>) -> Option<Effect> {
     let same_role = slot.entry.role == service.role;
+    let same_check = (slot.entry.external(), &slot.entry.ready) == (service.external(), &service.ready);
     slot.entry = service;
     slot.revision.entry += 1;
     slot.crashes = super::service::Crashes::default();
     slot.ended = None;
-    slot.overlap_again = None;
+    slot.forget_overlaps();
     slot.unwell = None;
-    // Whoever was asked about it before, it may be another now.
-    slot.there = There::Unknown;
-    slot.missed = false;
     if slot.entry.external() {
         slot.replacing = None;
+    }
+    if !same_check {
+        slot.there = There::Unknown;
+        slot.missed = false;
     }
     if same_role {
         return None;

@@ -303,12 +303,17 @@ impl Slot {
         self.revision.asked += u32::from(!pending);
     }
 
-    /// Forgets everything that stood in the way of a start: a person asked for it.
-    pub(super) fn clear_way(&mut self) {
-        self.crashes = Crashes::default();
+    /// The newer runs that came to nothing are of no meaning any more.
+    pub(super) fn forget_overlaps(&mut self) {
         self.overlap_again = None;
         self.overlap_failures = 0;
         self.overlap_why = None;
+    }
+
+    /// Forgets everything that stood in the way of a start: a person asked for it.
+    pub(super) fn clear_way(&mut self) {
+        self.crashes = Crashes::default();
+        self.forget_overlaps();
         self.ended = None;
         self.unwell = None;
         self.last_trouble = None;
