@@ -7,7 +7,7 @@ use super::context::Context;
 use super::failure::{Code, Failure, Kind};
 use super::follow::Follower;
 use super::news::News;
-use super::outcome::troubles;
+use super::outcome::{Goal, troubles};
 use super::paint::Paint;
 use super::patience::{Spoken, tell};
 use super::project::{Watching, gone};
@@ -216,7 +216,7 @@ impl<'a> Foreground<'a> {
             return Ok(exit.map_or(Code::FAILED, child_code));
         }
         let mine: Vec<&Service> = watch.services.iter().filter(|service| self.names.contains(&service.name)).collect();
-        troubles(&mine, &watch.services).map_or(Ok(Code::OK), Err)
+        troubles(&mine, &watch.services, Goal::Started).map_or(Ok(Code::OK), Err)
     }
 }
 
@@ -227,7 +227,9 @@ fn is_over(names: &[String], exit_code_from: Option<&str>, hold: Hold, watch: &W
         let it = watch.services.iter().find(|service| service.name == name);
         return it.is_some_and(|service| ended(service) && service.exit.is_some());
     }
-    let matters = |service: &&Service| hold == Hold::Launched || names.contains(&service.name);
+    // What somebody else runs keeps nobody here.
+    let chosen = |service: &Service| hold == Hold::Launched || names.contains(&service.name);
+    let matters = |service: &&Service| !service.external && chosen(service);
     watch
         .services
         .iter()

@@ -186,16 +186,17 @@ fn what_has_become_of_a_service() {
 fn who_waits_for_a_refused_service_is_blocked_and_both_are_reported() {
     let waits = Service {
         depends_on: vec!["b".into()],
+        waits_for: vec!["b".into()],
         ..sample::plain(sample::service("z", State::Waiting, "waiting for b"))
     };
     let all = [sample::refused("b"), waits, sample::backoff("c")];
     assert_eq!(standing(&all[1], &all), Standing::Blocked { on: "b".into() });
-    let both = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    let both = troubles(&[&all[0], &all[1]], &all, Goal::Started).expect("trouble");
     assert_eq!(both.kind, Kind::CredentialsRefused);
-    let with_failed = troubles(&[&all[0], &all[1], &all[2]], &all).expect("trouble");
+    let with_failed = troubles(&[&all[0], &all[1], &all[2]], &all, Goal::Started).expect("trouble");
     assert_eq!(with_failed.kind, Kind::Failed);
     insta::assert_snapshot!([both.render(Paint::Plain), with_failed.render(Paint::Plain)].join("\n"));
-    assert_eq!(troubles(&[&sample::running("a", 1)], &all), None);
+    assert_eq!(troubles(&[&sample::running("a", 1)], &all, Goal::Started), None);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn an_ordinary_rotation_is_no_news_and_who_attaches_is_not_invited() {
 #[test]
 fn the_same_refusal_of_several_is_said_once() {
     let all = [sample::refused("b"), Service { name: "c".into(), ..sample::refused("b") }];
-    let trouble = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    let trouble = troubles(&[&all[0], &all[1]], &all, Goal::Started).expect("trouble");
     assert_eq!((trouble.causes.len(), trouble.hints.len()), (1, 1));
     assert!(trouble.causes[0].starts_with("`b` and `c`: waiting for credentials: "), "{:?}", trouble.causes);
     let mut news = News::new(vec!["b".to_owned(), "c".to_owned()], Hold::Attached, Paint::Plain);

@@ -111,6 +111,26 @@ pub struct Service {
     /// It has a terminal: `attach`.
     #[serde(default)]
     pub tty: bool,
+    /// How the last runs ended, newest last.
+    #[serde(default)]
+    pub exits: Vec<PastRunJson>,
+    /// While it waits: the dependencies whose conditions do not hold.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
+}
+
+/// A run that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRunJson {
+    pub run: u32,
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// `null`: nobody saw how it ended.
+    pub exit: Option<ExitJson>,
+    /// `null`: no process came of it.
+    pub uptime_s: Option<u64>,
+    /// `crashed`, `ended`, `stopped`, `given up`, `replaced (credentials)`, or why nothing came of it.
+    pub what: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

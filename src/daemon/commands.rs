@@ -229,6 +229,10 @@ impl World {
         self.manifest.services.keys().cloned().collect()
     }
 
+    fn external(&self, name: &Name) -> bool {
+        self.manifest.services.get(name).is_some_and(|entry| entry.external())
+    }
+
     fn named(&self, wish: &ServicesRequest) -> Result<Vec<Name>, Failed> {
         match (wish.all, wish.services.is_empty()) {
             (true, false) => {
@@ -237,7 +241,8 @@ impl World {
             (false, true) => {
                 Err(Failed::new(FailedKind::Usage, "no service is named").hint("name one or more, or say --all"))
             }
-            (true, true) => Ok(self.all()),
+            // What somebody else runs is meant only by name, and then refused.
+            (true, true) => Ok(self.all().into_iter().filter(|name| !self.external(name)).collect()),
             (false, false) => wish.services.iter().map(|name| self.known(name)).collect(),
         }
     }

@@ -193,7 +193,7 @@ impl Service {
 
     /// Does a run need a lease before it may start?
     pub fn needs_lease(&self) -> bool {
-        self.role.is_some()
+        self.role.is_some() && !self.external()
     }
 
     /// Somebody else runs it.

@@ -1,30 +1,14 @@
-//! Who waits for whom: dependencies at a start, and the lane in which credentials are rotated one at a time.
+//! The lane in which credentials are rotated one at a time, in the order of expiry and of dependencies.
 
 use std::time::Duration;
 
 use super::Supervisor;
 use super::event::Reason;
 use super::lease::millis;
-use super::service::{Ended, Slot};
+use super::service::Slot;
 use super::time::{Boot, Now};
-use super::view::Want;
-use crate::manifest::{Condition, Name};
 
 impl Supervisor {
-    /// The first dependency whose condition does not hold; `None`: it may start.
-    ///
-    /// One that a person stopped does not hold up what has run before: only a first start insists on it.
-    pub(super) fn waits_for<'a>(&self, slot: &'a Slot) -> Option<&'a Name> {
-        if slot.alone {
-            return None;
-        }
-        slot.entry.depends_on.iter().find_map(|(name, edge)| {
-            let dependency = self.slot(name)?;
-            let waived = slot.starts > 0 && (dependency.want == Want::Down || dependency.ended.is_some());
-            (!waived && !holds(dependency, edge.condition)).then_some(name)
-        })
-    }
-
     /// May this service's run, due for a rotation, be replaced now?
     ///
     /// One lane, earliest expiry first; another lane opens when what is ahead would pass a deadline. An expired run waits
@@ -114,15 +98,4 @@ fn remaining(slot: &Slot, now: Now) -> Option<i64> {
     let replacing = slot.replacing.as_ref()?;
     let stuck = slot.runs.iter().any(super::service::Run::stuck);
     (!stuck).then(|| (millis(slot.expected_cost()) - millis(now.mono.since(replacing.began))).max(0))
-}
-
-fn holds(dependency: &Slot, condition: Condition) -> bool {
-    match condition {
-        Condition::Started => {
-            dependency.serving().is_some_and(super::service::Run::is_started)
-                || matches!(dependency.ended, Some(Ended::Done(_)))
-        }
-        Condition::Ready => dependency.serving().is_some_and(super::service::Run::is_ready),
-        Condition::Completed => matches!(dependency.ended, Some(Ended::Done(_))),
-    }
 }

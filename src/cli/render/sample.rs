@@ -41,6 +41,8 @@ pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
         overdue: false,
         user: None,
         tty: false,
+        exits: Vec::new(),
+        waits_for: Vec::new(),
     }
 }
 
@@ -141,8 +143,8 @@ pub(crate) fn all_states() -> Vec<Service> {
         Service {
             pid: Some(4131),
             run: Some(2),
-            next: Some("SIGKILL in 7s".into()),
-            ..plain(service("h", State::Stopping, "stopping 2s"))
+            next: Some("over when the tree is empty".into()),
+            ..plain(service("h", State::Stopping, "stopping 2s, SIGKILL in 7s"))
         },
         Service { inherit_aws: true, ..plain(running("legacy", 4140)) },
         Service { exit: Some(ExitJson::Code(0)), run: Some(1), ..one_shot },

@@ -100,9 +100,13 @@ impl Start {
             ServicesRequest { no_deps: self.no_deps, environment: Some(context.handed()), ..self.which.request() };
         let done = post(context, &connection, "/v1/start", &request).await?;
         let goal = goal(self.wait);
-        until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new()))
-            .await?;
-        report(context, "started", &done);
+        let watched =
+            until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new()))
+                .await?;
+        if !watched.is_empty() {
+            context.terminal.say(format_args!("watching  {}", watched.join(" ")));
+        }
+        report(context, "started", &done, &watched);
         Ok(Code::OK)
     }
 }
@@ -129,7 +133,7 @@ impl Restart {
         let before = before.into_iter().filter(|(name, _)| named(name)).collect();
         let goal = goal(self.wait);
         until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &before)).await?;
-        report(context, "restarted", &done);
+        report(context, "restarted", &done, &[]);
         Ok(Code::OK)
     }
 }
@@ -140,7 +144,7 @@ impl Stop {
         let request = ServicesRequest { timeout_ms: self.timeout.map(milliseconds), ..self.which.request() };
         let done = post(context, &connection, "/v1/stop", &request).await?;
         until(context, &connection.client, None, |watch| stopped(watch, &done.services)).await?;
-        report(context, "stopped", &done);
+        report(context, "stopped", &done, &[]);
         Ok(Code::OK)
     }
 }
@@ -156,26 +160,28 @@ async fn post(
     Ok(done)
 }
 
-fn report(context: &Context, word: &str, done: &Done) {
-    let names = unsaid(&done.services, &done.notes);
+fn report(context: &Context, word: &str, done: &Done, but: &[String]) {
+    let mut names = unsaid(&done.services, &done.notes);
+    names.retain(|name| !but.contains(name));
     if !names.is_empty() {
         context.terminal.say(format_args!("{word}  {}", names.join(" ")));
     }
 }
 
-/// A run newer than the one before has come to the goal, or there is a lasting reason why none will.
+/// A run newer than the one before has come to the goal, or there is a lasting reason why none will. Names those that
+/// somebody else runs.
 fn started(
     watch: &Watch,
     names: &[String],
     goal: Goal,
     before: &BTreeMap<String, u32>,
-) -> Result<Verdict<()>, Failure> {
+) -> Result<Verdict<Vec<String>>, Failure> {
     let chosen = choose_some(names, watch)?;
     let laggards: Vec<String> = chosen
         .iter()
         .filter(|service| {
             let now = standing(service, &watch.services);
-            let is_new = service.run > before.get(&service.name).copied();
+            let is_new = service.external || service.run > before.get(&service.name).copied();
             // Refused and blocked need no new run to be known; anything else must be said of the new one.
             let lasting = matches!(now, Standing::Refused(_) | Standing::Blocked { .. });
             !(lasting || is_new && reached(&now, goal))
@@ -183,7 +189,8 @@ fn started(
         .map(|service| service.name.clone())
         .collect();
     if laggards.is_empty() {
-        return troubles(&chosen, &watch.services).map_or(Ok(Verdict::Over(())), Err);
+        let watched = chosen.iter().filter(|service| service.external).map(|service| service.name.clone()).collect();
+        return troubles(&chosen, &watch.services, goal).map_or(Ok(Verdict::Over(watched)), Err);
     }
     Ok(Verdict::Waiting(laggards))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::context::{Context, request_id};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::foreground::{Foreground, Hold};
 use crate::cli::outcome::{Goal, concerned, reached, standing, troubles};
 use crate::cli::patience::{Verdict, until};
@@ -87,12 +87,23 @@ impl Up {
     fn check(&self, loaded: &Loaded) -> Result<(), Failure> {
         let all: Vec<&str> = loaded.manifest.services.keys().map(Name::as_str).collect();
         let unknown = self.services.iter().chain(&self.exit_code_from).find(|name| !all.contains(&name.as_str()));
-        unknown.map_or(Ok(()), |name| Err(no_such_service(name, &all)))
+        if let Some(name) = unknown {
+            return Err(no_such_service(name, &all));
+        }
+        let ended = self.exit_code_from.as_ref().and_then(|name| loaded.manifest.services.get(name.as_str()));
+        ended.filter(|service| service.external()).map_or(Ok(()), |service| {
+            let error = format!("service `{}`: devsup does not run it, so it has no exit code", service.name);
+            Err(Failure::new(Kind::Usage, error))
+        })
     }
 
     fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
         for name in self.wanted(loaded) {
             let Some(service) = loaded.manifest.services.get(&name) else { continue };
+            if service.external() {
+                context.terminal.print(&format!("would watch  {name}\n"))?;
+                continue;
+            }
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
             let command = shell_words::join(service.argv());
             context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
@@ -167,7 +178,10 @@ impl Up {
         if !laggards.is_empty() {
             return Ok(Verdict::Waiting(laggards));
         }
-        troubles(&chosen, &watch.services).map_or(Ok(Verdict::Over(names)), Err)
+        // What somebody else runs was not started by us.
+        let ours = |name: &String| goal == Goal::Ready || chosen.iter().any(|one| one.name == *name && !one.external);
+        let said = names.iter().filter(|name| ours(name)).cloned().collect();
+        troubles(&chosen, &watch.services, goal).map_or(Ok(Verdict::Over(said)), Err)
     }
 
     async fn foreground(
