@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 enum Pattern {
     /// It has no special letter: many times faster to look for.
-    Words(Finder<'static>),
+    Words(Box<Finder<'static>>),
     Expression(Regex),
 }
 
@@ -35,7 +35,7 @@ pub(super) struct LineWatch {
 impl LineWatch {
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         let pattern = if regex_lite::escape(pattern) == pattern {
-            Pattern::Words(Finder::new(pattern).into_owned())
+            Pattern::Words(Box::new(Finder::new(pattern).into_owned()))
         } else {
             let expression = Regex::new(pattern);
             Pattern::Expression(expression.map_err(|e| format!("`ready.log` is no regular expression: {e}"))?)

@@ -36,7 +36,7 @@ pub enum Received {
 pub fn unguessable() -> io::Result<String> {
     let mut bytes = [0_u8; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// Never blocks, close-on-exec. `name` is in the abstract namespace: it ends with the socket.
@@ -121,7 +121,7 @@ mod tests {
     fn descriptors_sent_along_are_closed() {
         let (ours, theirs) = pair();
         let (given, kept) = rustix::pipe::pipe().unwrap();
-        let parts = [std::io::IoSlice::new(b"READY=1")];
+        let parts = [io::IoSlice::new(b"READY=1")];
         let rights = [kept.as_raw_fd(); 100];
         let along = [ControlMessage::ScmRights(&rights)];
         sendmsg::<()>(theirs.as_raw_fd(), &parts, &along, MsgFlags::empty(), None).unwrap();
