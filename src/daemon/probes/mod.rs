@@ -165,13 +165,13 @@ impl World {
             let Some(ready) = service.ready.clone() else { continue };
             let external = match before.remove(&service.name).filter(|external| external.ready == ready) {
                 Some(same) => same,
-                None => External { _task: self.external(service.name.clone(), &ready), ready },
+                None => External { _task: self.ask_external(service.name.clone(), &ready), ready },
             };
             self.probes.externals.insert(service.name.clone(), external);
         }
     }
 
-    fn external(&self, service: Name, ready: &Ready) -> Task {
+    fn ask_external(&self, service: Name, ready: &Ready) -> Task {
         let facts = self.facts.clone();
         let asker = match &ready.check {
             Check::Probe(Probe::Http(url)) => Asker::http(url.clone(), None),
