@@ -21,6 +21,7 @@ mod clocks;
 mod commands;
 mod journal;
 mod leftovers;
+mod probes;
 mod runs;
 mod sandbox_child;
 mod sentences;
@@ -239,6 +240,7 @@ fn world(
         locks: BTreeMap::new(),
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
+        probes: probes::Probes::default(),
         journal,
         keepers,
         facts,

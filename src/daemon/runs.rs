@@ -18,7 +18,7 @@ use crate::control::paths::private_folder;
 use crate::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
-use crate::manifest::{Check, Name, Service};
+use crate::manifest::{Check, Name, Probe, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
 use crate::sys::peer::Pidfd;
 use crate::sys::{signal, tree};
@@ -88,7 +88,7 @@ impl World {
                 tty: service.tty,
             },
             ready: ready_by(service),
-            probes: Probes { ready: None, live: None },
+            probes: exec_probes(service),
         };
         let folder = self.brought.folder.service_logs(service.name.as_str());
         private_folder(&folder).map_err(|error| error.to_string())?;
@@ -257,6 +257,15 @@ fn ready_by(service: &Service) -> ReadyBy {
         Some(Check::Log(pattern)) => ReadyBy::Log(pattern.clone()),
         Some(Check::Probe(_)) | None => ReadyBy::Others,
     }
+}
+
+fn exec_probes(service: &Service) -> Probes {
+    let argv = |probe: &Probe| if let Probe::Exec(command) = probe { Some(command.argv()) } else { None };
+    let ready = service.ready.as_ref().and_then(|ready| match &ready.check {
+        Check::Probe(probe) => argv(probe),
+        Check::Log(_) | Check::Notify | Check::Fd(_) => None,
+    });
+    Probes { ready, live: service.live.as_ref().and_then(|live| argv(&live.probe)) }
 }
 
 struct Socket(Rc<RefCell<Link>>);

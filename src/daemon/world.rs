@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::clocks::now;
 use super::journal::Journal;
+use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
@@ -22,7 +23,8 @@ use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Now, Refusal, RunId, Supervisor, Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Refusal, RunId, Supervisor,
+    Wake, Wall,
 };
 use crate::sys::lock::Lock;
 use crate::sys::peer::Pidfd;
@@ -158,6 +160,7 @@ pub(super) struct World {
     pub(super) locks: BTreeMap<Name, Lock>,
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
+    pub(super) probes: Probes,
     pub(super) journal: Journal,
     pub(super) keepers: Keepers,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
@@ -199,6 +202,9 @@ impl World {
             if let Event::Gone { run } = &event {
                 self.survivors.remove(run);
             }
+            if let Event::Exited { run, .. } | Event::Gone { run } | Event::KeeperLost { run, .. } = &event {
+                self.probes.forget(run);
+            }
             self.stepped = now();
             for effect in self.supervisor.step(self.stepped, event) {
                 events.extend(self.carry_out(effect));
@@ -210,14 +216,37 @@ impl World {
         match effect {
             Effect::Ask { ask, service } => self.ask(ask, service),
             Effect::Forget { lease } => drop(self.leases.remove(&lease)),
-            Effect::Spawn { run, service, lease, why } => return self.spawn(run, &service, lease, why),
-            Effect::Stop { run, timeout, why } => self.order_stop(&run, timeout, why),
-            Effect::Kill { run } => self.order_kill(&run),
+            Effect::Spawn { run, service, lease, why } => {
+                self.probes.follow(&run, &service);
+                return self.spawn(run, &service, lease, why);
+            }
+            Effect::Stop { run, timeout, why } => {
+                self.probes.forget(&run);
+                self.order_stop(&run, timeout, why);
+            }
+            Effect::Kill { run } => {
+                self.probes.forget(&run);
+                self.order_kill(&run);
+            }
             Effect::Look { run } => self.order_look(&run),
-            Effect::Note(note) => self.journal.note(now().wall, &note),
+            Effect::Note(note) => {
+                self.journal.note(now().wall, &note);
+                self.heed(note);
+            }
             Effect::Finished => self.finished = true,
         }
         Vec::new()
+    }
+
+    /// What the supervisor says has a meaning for those who ask services how they are.
+    fn heed(&mut self, note: Note) {
+        match note {
+            Note { service: Some(service), run: Some(number), what: Happening::Ready, .. } => {
+                self.ask_live(&RunId { service, number });
+            }
+            Note { what: Happening::ShuttingDown, .. } => self.probes.end_externals(),
+            Note { .. } => {}
+        }
     }
 
     pub(super) fn command(&mut self, request: String, by: By, command: Command) {
@@ -284,11 +313,16 @@ impl World {
         for report in reports {
             let run = run.clone();
             match report {
-                Report::Hello { .. } | Report::Probed { .. } => {}
+                Report::Hello { .. } => {}
+                Report::Probed { which, trouble } => self.probes.answered(&run, which, trouble),
                 Report::Isolation { how } => self.held(&run, |held| held.isolation = Some(how)),
                 Report::Ready => self.step(Event::BecameReady { run }),
+                Report::NotReady { what } => self.step(Event::NotReady { run, what }),
                 Report::Said { status } => self.step(Event::Said { run, status }),
-                Report::Started { pid } => self.step(Event::Started { run, pid }),
+                Report::Started { pid } => {
+                    self.step(Event::Started { run: run.clone(), pid });
+                    self.ask_ready(&run);
+                }
                 Report::StartFailed { what, .. } => self.step(Event::StartFailed { run, what }),
                 Report::Exited { exit } => self.step(Event::Exited { run, exit }),
                 Report::Survived { who } => self.step(Event::Survived { run, who }),

@@ -43,6 +43,17 @@ pub(super) fn working_dir(path: &Path, error: &io::Error) -> Failure {
     Failure { stage: "working_dir", what }
 }
 
+/// The number of `ready.fd` cannot be had.
+pub(super) fn ready_fd(number: u32, error: &io::Error) -> Failure {
+    let what = match Errno::from_io_error(error) {
+        Some(Errno::INVAL | Errno::MFILE) => {
+            format!("`ready.fd`: {number} is beyond its limit of open files; choose a small one, such as 3")
+        }
+        _ => format!("`ready.fd`: the service cannot have descriptor {number}: {error}; choose another, such as 3"),
+    };
+    Failure { stage: "start", what }
+}
+
 /// A bare name that no folder of PATH has.
 pub(super) fn not_in_path(program: &str, candidates: &[PathBuf], folder: &Path) -> Failure {
     if program.is_empty() {

@@ -9,9 +9,12 @@ use std::time::Duration;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::output::Output;
-use super::protocol::{Hello, Order, Report, Spec, VERSION};
+use super::protocol::{Hello, Order, ReadyBy, Report, Spec, VERSION};
+use super::ready::Checks;
+use super::ready_line::LineWatch;
 use super::run::Run;
 use super::starter::{Starter, What};
+use crate::logs::Secrets;
 use crate::sys::clock::monotonic;
 use crate::sys::packet::{self, Received, Sent};
 use crate::sys::poll::{self, For};
@@ -83,18 +86,28 @@ impl Newborn {
             return Ok(());
         }
         process::rename(&format!("keep:{}", spec.run))?;
-        let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
+        let uid = spec.birth.identity.as_ref().map_or_else(process::own_uid, |identity| identity.uid);
+        let secrets = Secrets::new(spec.logs.redact.clone());
+        let (mut output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
         let name = spec.run.to_string();
-        let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers) {
-            Ok(starter) => starter,
-            Err(e) => {
-                refuse(format!("no process can be started: {e}"));
+        let lines = if let ReadyBy::Log(pattern) = &spec.ready { Some(LineWatch::new(pattern)) } else { None };
+        let launched = lines.transpose().and_then(|lines| {
+            let none = |e: io::Error| format!("no process can be started: {e}");
+            output.watch(lines);
+            let (checks, gifts) = Checks::new(&spec.ready, uid, secrets).map_err(none)?;
+            // The gifts are the service's alone afterwards.
+            Ok((Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers, &gifts).map_err(none)?, checks))
+        });
+        let (starter, checks) = match launched {
+            Ok(launched) => launched,
+            Err(what) => {
+                refuse(what);
                 return Ok(());
             }
         };
         // A kernel without pidfds still closes the socket.
         let daemon_life = process::pidfd(spec.daemon).ok();
-        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output);
+        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output, checks);
         let keeper = Keeper { socket: Some(self.socket), daemon_life, children: self.children, run };
         keeper.keep(self.lock)
     }
@@ -144,6 +157,7 @@ impl Keeper {
                 self.run.output.read(now);
             }
             self.run.output.tick(now);
+            self.run.tell_line();
             self.run.tick(now);
             if let Some(report) = self.run.output.trouble() {
                 self.run.outbox.put(report);

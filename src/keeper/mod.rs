@@ -13,9 +13,14 @@
 mod failure;
 mod keep;
 mod link;
+mod notify;
 mod outbox;
 mod output;
+mod plain;
+mod probe;
 pub mod protocol;
+mod ready;
+mod ready_line;
 mod run;
 mod shim;
 mod starter;
@@ -25,5 +30,6 @@ mod tree;
 
 pub use keep::keep;
 pub use link::{Link, Reports, State};
+pub use plain::{plain, span};
 pub use shim::shim;
 pub use strays::{Force, Marked, Stray, end_marked, find_marked, sweep_strays};

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::protocol::{LogSpec, Report};
+use super::ready_line::LineWatch;
 use crate::logs::{Capture, Mark, Stream};
 use crate::sys::pipe::{self, Read};
 use crate::sys::{process, tree};
@@ -67,6 +68,9 @@ pub(super) struct Output {
     linger_until: Option<Duration>,
     hurry_until: Duration,
     reported: u64,
+    /// Looks for the line that says it is ready, until it was seen.
+    lines: Option<LineWatch>,
+    line_seen: bool,
 }
 
 /// The ends a service gets as its stdout and stderr.
@@ -95,8 +99,30 @@ impl Output {
             linger_until: None,
             hurry_until: Duration::ZERO,
             reported: 0,
+            lines: None,
+            line_seen: false,
         };
         Ok((output, Writers { stdout, stderr }))
+    }
+
+    pub(super) fn watch(&mut self, lines: Option<LineWatch>) {
+        self.lines = lines;
+    }
+
+    pub(super) fn waits_for_line(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Answers once.
+    pub(super) fn line_was_seen(&mut self) -> bool {
+        std::mem::take(&mut self.line_seen)
+    }
+
+    fn look(&mut self, look: impl FnOnce(&mut LineWatch) -> bool) {
+        if self.lines.as_mut().is_some_and(look) {
+            self.line_seen = true;
+            self.lines = None;
+        }
     }
 
     /// More writers: for a program that runs beside the service and whose output belongs to its log.
@@ -124,7 +150,8 @@ impl Output {
             Log::Discarding { .. } => None,
         };
         let buffer = self.buffer.is_some().then_some(self.last_read + SILENCE);
-        [log, buffer, self.linger_until].into_iter().flatten().min()
+        let lines = self.lines.as_ref().and_then(LineWatch::due);
+        [log, buffer, self.linger_until, lines].into_iter().flatten().min()
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
@@ -134,6 +161,7 @@ impl Output {
         if self.last_read + SILENCE <= now {
             self.buffer = None;
         }
+        self.look(|lines| lines.tick(now));
         if let Log::Writing(capture) = &mut self.log
             && capture.due().is_some_and(|due| due.is_zero())
         {
@@ -183,9 +211,11 @@ impl Output {
             Read::Empty => Got::Nothing,
             Read::End => {
                 source.state = SourceState::Ended;
+                let stream = source.stream;
                 if let Log::Writing(capture) = &mut self.log {
-                    capture.end(source.stream);
+                    capture.end(stream);
                 }
+                self.look(|lines| lines.end(stream, now));
                 Got::Nothing
             }
             Read::Bytes(n) => {
@@ -195,6 +225,12 @@ impl Output {
                 match &mut self.log {
                     Log::Writing(capture) => capture.write(source.stream, bytes),
                     Log::Discarding { bytes: lost, .. } => *lost += n as u64,
+                }
+                if let Some(lines) = &mut self.lines
+                    && lines.feed(source.stream, bytes, now)
+                {
+                    self.line_seen = true;
+                    self.lines = None;
                 }
                 Got::Bytes(n)
             }

@@ -166,6 +166,10 @@ pub enum Report {
     },
     /// By [`ReadyBy`].
     Ready,
+    /// It will not be by [`ReadyBy`]: one sentence.
+    NotReady {
+        what: String,
+    },
     /// `STATUS=` of sd_notify(3).
     Said {
         status: String,

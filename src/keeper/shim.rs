@@ -27,8 +27,8 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub fn shim() -> ExitCode {
     // While /proc/self is still ours to write to.
     process::more_killable(OOM_SCORE);
-    let Ok(socket) = first_acts() else { return ExitCode::FAILURE };
-    let failure = match become_it(&socket) {
+    let Ok(mut socket) = first_acts() else { return ExitCode::FAILURE };
+    let failure = match become_it(&mut socket) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -50,13 +50,18 @@ fn first_acts() -> io::Result<OwnedFd> {
 
 enum Never {}
 
-fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
-    let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
-    prepare(task).map_err(|e| Failure::of("session", &e))?;
+fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
+    let (task, mut spec, given) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    spec.env.extend(task.notify.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
+    // Open until exec, and after it.
+    let _ready = task.ready_fd.zip(given).map(|(number, fd)| place(socket, number, fd)).transpose()?;
+    prepare(task.keeper).map_err(|e| Failure::of("session", &e))?;
     process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
     let argv = match task.what {
         What::Service => &spec.argv,
         What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),
+        What::ReadyProbe => spec.probes.ready.as_ref().unwrap_or(&spec.argv),
+        What::LiveProbe => spec.probes.live.as_ref().unwrap_or(&spec.argv),
     };
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let strings = Strings::of(argv, &spec.env)?;
@@ -68,18 +73,30 @@ fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     Err(execute(program, &candidates, &strings, &spec.working_dir))
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
+/// With the descriptor that the service writes to when it is ready, if there is one.
+fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, Option<OwnedFd>)> {
     let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let spec = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
-    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
+    let mut descriptors = descriptors.into_iter();
+    let spec = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(&spec)?)?, descriptors.next()))
 }
 
-fn prepare(task: Task) -> io::Result<()> {
+/// The number that was promised, whoever has it: of what is open here, only the socket and `fd` itself may.
+fn place(socket: &mut OwnedFd, number: u32, fd: OwnedFd) -> Result<OwnedFd, Failure> {
+    let placed = i32::try_from(number).map_err(io::Error::other).and_then(|number| {
+        *socket = descriptors::above(socket, number)?;
+        let fd = descriptors::moved_above(fd, number)?;
+        descriptors::at_number(&fd, number)
+    });
+    placed.map_err(|e| failure::ready_fd(number, &e))
+}
+
+fn prepare(keeper: u32) -> io::Result<()> {
     process::new_session()?;
     process::die_with_parent()?;
-    if process::parent() != task.keeper {
+    if process::parent() != keeper {
         // It died before we asked to die with it.
         return Err(io::ErrorKind::BrokenPipe.into());
     }

@@ -10,18 +10,32 @@ use crate::sys::packet::{self, Received};
 use crate::sys::process::{self, Stdio3};
 
 /// The keeper's only packet to a shim; the sealed [`super::protocol::Spec`] comes with it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) keeper: u32,
     pub(super) what: What,
+    /// The value of `NOTIFY_SOCKET`.
+    pub(super) notify: Option<String>,
+    /// The number of the descriptor that comes second.
+    pub(super) ready_fd: Option<u32>,
 }
 
-/// Which of the two commands of a Spec the shim becomes.
+/// What a service is given to say that it is ready.
+#[derive(Debug, Default)]
+pub(super) struct Gifts {
+    pub(super) notify: Option<String>,
+    /// Under this number.
+    pub(super) ready_fd: Option<(u32, OwnedFd)>,
+}
+
+/// Which of the commands of a Spec the shim becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum What {
     Service,
     StopCommand,
+    ReadyProbe,
+    LiveProbe,
 }
 
 /// A shim's words. End of file after `Executing`: it has exec'd.
@@ -51,10 +65,23 @@ pub(super) struct Starter {
 
 impl Starter {
     /// Starts a shim that becomes `what`. The write ends are the program's alone afterwards.
-    pub(super) fn launch(what: What, name: &str, spec: BorrowedFd<'_>, writers: Writers) -> io::Result<Self> {
+    pub(super) fn launch(
+        what: What,
+        name: &str,
+        spec: BorrowedFd<'_>,
+        writers: Writers,
+        gifts: &Gifts,
+    ) -> io::Result<Self> {
         let (report, theirs) = packet::pair()?;
-        let task = serde_json::to_vec(&Task { keeper: process::own_pid(), what })?;
-        packet::send(&report, &task, &[spec])?;
+        let ready_fd = gifts.ready_fd.as_ref();
+        let task = Task {
+            keeper: process::own_pid(),
+            what,
+            notify: gifts.notify.clone(),
+            ready_fd: ready_fd.map(|(number, _)| *number),
+        };
+        let descriptors: Vec<BorrowedFd<'_>> = [spec].into_iter().chain(ready_fd.map(|(_, fd)| fd.as_fd())).collect();
+        packet::send(&report, &serde_json::to_vec(&task)?, &descriptors)?;
         let stdio = Stdio3 { stdin: theirs, stdout: Some(writers.stdout), stderr: Some(writers.stderr) };
         let pid = process::start(process::own_program(), &["__shim", name], &[], stdio)?;
         Ok(Self { pid, report, executing: None })

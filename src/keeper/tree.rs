@@ -17,9 +17,9 @@ pub(super) enum Main {
 }
 
 /// One signal, once, to each process of the tree: in one call to the main process's group, and to each that left it.
-/// `except` is a command of ours that is not part of the tree.
-pub(super) fn signal_all(main: Main, except: Option<u32>, signal: i32) {
-    let mut left = tree::descendants(own_pid(), except);
+/// `except` are commands of ours that are not part of the tree.
+pub(super) fn signal_all(main: Main, except: &[u32], signal: i32) {
+    let mut left = tree::descendants_but(own_pid(), except);
     if let Main::Alive(leader) = main {
         // Fails only when the group is empty.
         drop(signal::send_group(leader, signal));
@@ -63,9 +63,17 @@ pub(super) fn kill_below(pid: u32) {
     }
 }
 
+/// SIGKILL to the children of ours that are in a session which another of them began, and has ended: its orphans.
+pub(super) fn kill_session(session: u32) {
+    let children = tree::children(own_pid()).into_iter();
+    for pid in children.filter(|pid| tree::look(*pid).is_some_and(|process| process.session == session)) {
+        kill_below(pid);
+    }
+}
+
 /// Is anybody left but `except`?
-pub(super) fn is_empty(except: Option<u32>) -> bool {
-    tree::children(own_pid()).into_iter().all(|child| Some(child) == except)
+pub(super) fn is_empty(except: &[u32]) -> bool {
+    tree::children(own_pid()).into_iter().all(|child| except.contains(&child))
 }
 
 /// `` pid 812 (`node`, state D) ``
@@ -78,8 +86,8 @@ pub(super) fn survivors() -> Vec<String> {
 }
 
 /// `gdb (pid 812)`
-pub(super) fn debugger(except: Option<u32>) -> Option<String> {
-    let own: BTreeSet<u32> = tree::descendants(own_pid(), except).into_iter().collect();
+pub(super) fn debugger(except: &[u32]) -> Option<String> {
+    let own: BTreeSet<u32> = tree::descendants_but(own_pid(), except).into_iter().collect();
     // A service that traces its own children (strace as a wrapper) is no debugger that came from outside.
     let tracer = own.iter().filter_map(|pid| tree::tracer(*pid)).find(|tracer| !own.contains(tracer))?;
     let comm = tree::look(tracer).map_or_else(|| "a debugger".to_owned(), |process| process.comm);

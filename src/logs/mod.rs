@@ -27,6 +27,7 @@ pub use capture::Capture;
 pub use folder::last_run;
 pub use follow::Alive;
 pub use reader::Reader;
+pub use redact::Secrets;
 pub use retain::retain;
 
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod daemonize;
+pub mod datagram;
 pub mod descriptors;
 pub mod files;
 pub mod inotify;
@@ -13,6 +14,7 @@ pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signal;
+pub mod sockets;
 pub mod timer;
 pub mod tree;
 pub mod tty;

@@ -80,6 +80,11 @@ fn children_by_parent() -> BTreeMap<u32, Vec<u32>> {
 
 /// All descendants, parents before their children, without `except` and its own descendants.
 pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
+    descendants_but(of, except.as_slice())
+}
+
+/// The same without several.
+pub fn descendants_but(of: u32, except: &[u32]) -> Vec<u32> {
     let mut by_parent = if has_children_files() { None } else { Some(children_by_parent()) };
     let mut found = Vec::new();
     let mut next = vec![of];
@@ -88,7 +93,7 @@ pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
             Some(map) => map.remove(&pid).unwrap_or_default(),
             None => children_by_file(pid),
         };
-        let children = children.into_iter().filter(|child| Some(*child) != except);
+        let children = children.into_iter().filter(|child| !except.contains(child));
         for child in children {
             found.push(child);
             next.push(child);

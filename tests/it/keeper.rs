@@ -1,7 +1,7 @@
 //! Keepers and shims of the real binary, driven through `Link` as the daemon does it.
 
 mod ends;
-mod kept;
+pub(crate) mod kept;
 mod leftovers;
 mod starts;
 

@@ -8,5 +8,6 @@ mod logs;
 mod manifest;
 mod place;
 mod project;
+mod ready;
 mod sandbox;
 mod up;

@@ -102,7 +102,7 @@ impl Setup {
             birth: self.spec.birth.clone(),
             ready: self.spec.ready.clone(),
             probes: self.spec.probes.clone(),
-            logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: Vec::new() },
+            logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: self.spec.logs.redact.clone() },
             ..self.spec
         };
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
