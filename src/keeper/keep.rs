@@ -12,9 +12,12 @@ use super::output::Output;
 use super::protocol::{Hello, Order, Report, Spec, VERSION};
 use super::run::Run;
 use super::starter::{Starter, What};
+use super::tree::Tree;
+use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::monotonic;
 use crate::sys::packet::{self, Received, Sent};
 use crate::sys::poll::{self, For};
+use crate::sys::process::Pidfd;
 use crate::sys::{descriptors, memfd, process, signal};
 
 /// `devsup __keep`: fd 0 is the socket to the daemon.
@@ -33,6 +36,7 @@ struct Newborn {
     log_folder: OwnedFd,
     /// Held by being open, and let go by our end, whatever that is.
     lock: OwnedFd,
+    cgroup: Option<Cgroup>,
     hello: Hello,
     children: UnixStream,
 }
@@ -51,9 +55,12 @@ fn first_acts() -> io::Result<Newborn> {
     let Received::Packet(bytes, descriptors) = packet::receive(&socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let [spec_fd, log_folder, lock] =
-        <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(Newborn { socket, spec_fd, log_folder, lock, hello: serde_json::from_slice(&bytes)?, children })
+    let hello: Hello = serde_json::from_slice(&bytes)?;
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::InvalidData));
+    let (spec_fd, log_folder, lock) = (next()?, next()?, next()?);
+    let cgroup = if hello.cgroup { Some(Cgroup::from(next()?)) } else { None };
+    Ok(Newborn { socket, spec_fd, log_folder, lock, cgroup, hello, children })
 }
 
 impl Newborn {
@@ -85,7 +92,8 @@ impl Newborn {
         process::rename(&format!("keep:{}", spec.run))?;
         let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
         let name = spec.run.to_string();
-        let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers) {
+        let tree = Tree::new(self.cgroup)?;
+        let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), tree.cgroup(), writers) {
             Ok(starter) => starter,
             Err(e) => {
                 refuse(format!("no process can be started: {e}"));
@@ -93,8 +101,8 @@ impl Newborn {
             }
         };
         // A kernel without pidfds still closes the socket.
-        let daemon_life = process::pidfd(spec.daemon).ok();
-        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output);
+        let daemon_life = Pidfd::open(spec.daemon).ok();
+        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, tree, output);
         let keeper = Keeper { socket: Some(self.socket), daemon_life, children: self.children, run };
         keeper.keep(self.lock)
     }
@@ -103,7 +111,7 @@ impl Newborn {
 struct Keeper {
     /// `None`: the daemon is gone.
     socket: Option<OwnedFd>,
-    daemon_life: Option<OwnedFd>,
+    daemon_life: Option<Pidfd>,
     children: UnixStream,
     run: Run,
 }
@@ -114,6 +122,7 @@ struct Ready {
     socket: bool,
     daemon_life: bool,
     children: bool,
+    group: bool,
     shims: bool,
     pipes: bool,
 }
@@ -128,7 +137,7 @@ impl Keeper {
             if ready.shims {
                 self.run.listen();
             }
-            if ready.children {
+            if ready.children || ready.group {
                 drain(&self.children);
                 self.run.reap(now);
                 // Said before anything is read: an exit is not to wait for a big log.
@@ -165,6 +174,8 @@ impl Keeper {
         if let Some(life) = &self.daemon_life {
             interests.push((life.as_fd(), For::Reading));
         }
+        let group = self.run.group_changes();
+        interests.extend(group.map(|events| (events, For::Changes)));
         let shims = interests.len();
         interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
         let pipes = interests.len();
@@ -176,6 +187,7 @@ impl Keeper {
             children: next(true),
             socket: next(self.socket.is_some()),
             daemon_life: next(self.daemon_life.is_some()),
+            group: next(group.is_some()),
             shims: says.get(shims..pipes).is_some_and(|says| says.contains(&true)),
             pipes: says.get(pipes..).is_some_and(|says| says.contains(&true)),
         })

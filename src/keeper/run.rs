@@ -17,7 +17,7 @@ use super::output::Output;
 use super::protocol::{Order, Report, StopSpec};
 use super::starter::{Starter, Verdict};
 use super::stop_command::StopCommand;
-use super::tree::{self, Main};
+use super::tree::{self, Main, Tree};
 use crate::logs::Mark;
 use crate::manifest::StopMode;
 use crate::supervisor::{Reason, StopWhy};
@@ -57,6 +57,7 @@ pub(super) struct Run {
     stop: StopSpec,
     why: Vec<Reason>,
     spec: OwnedFd,
+    tree: Tree,
     leader: Leader,
     ending: Ending,
     command: Option<StopCommand>,
@@ -65,13 +66,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(starter: Starter, spec: OwnedFd, stop: StopSpec, why: Vec<Reason>, output: Output) -> Self {
+    pub(super) fn new(
+        starter: Starter,
+        spec: OwnedFd,
+        stop: StopSpec,
+        why: Vec<Reason>,
+        tree: Tree,
+        output: Output,
+    ) -> Self {
         Self {
             output,
             outbox: Outbox::default(),
             stop,
             why,
             spec,
+            tree,
             leader: Leader::Starting(starter),
             ending: Ending::No,
             command: None,
@@ -94,6 +103,11 @@ impl Run {
         leader.into_iter().chain(command)
     }
 
+    /// What says that the cgroup was emptied, to be followed by [`Run::reap`].
+    pub(super) fn group_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.changes()
+    }
+
     pub(super) fn due(&self) -> Option<Duration> {
         match self.ending {
             Ending::No => None,
@@ -106,7 +120,7 @@ impl Run {
         match self.ending {
             Ending::Command { deadline } | Ending::Asked { deadline } if deadline <= now => self.force(now),
             Ending::Forced { again, pause, name_survivors } if again <= now => {
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
                 let mut name_survivors = name_survivors;
                 if name_survivors <= now {
                     self.name_survivors();
@@ -120,7 +134,7 @@ impl Run {
     }
 
     fn name_survivors(&mut self) {
-        let who = tree::survivors();
+        let who = self.tree.survivors();
         if !who.is_empty() {
             self.outbox.put(Report::Survived { who });
         }
@@ -156,7 +170,7 @@ impl Run {
         match order {
             Order::Stop { timeout, why } => self.stop(*timeout, why.clone(), now),
             Order::Kill => self.force(now),
-            Order::Signal { signal, main: false } => tree::signal_all(self.main(), self.command_pid(), *signal),
+            Order::Signal { signal, main: false } => self.tree.signal_all(self.main(), self.command_pid(), *signal),
             Order::Signal { signal, main: true } => {
                 if let Leader::Running { pid } = self.leader {
                     drop(signal::send(pid, *signal));
@@ -215,7 +229,7 @@ impl Run {
         for signal in [self.stop.signal, signal::CONT] {
             match (self.stop.mode, &self.leader) {
                 (StopMode::Main, Leader::Running { pid }) => drop(signal::send(*pid, signal)),
-                _ => tree::signal_all(self.main(), self.command_pid(), signal),
+                _ => self.tree.signal_all(self.main(), self.command_pid(), signal),
             }
         }
     }
@@ -225,7 +239,7 @@ impl Run {
         if !matches!(self.ending, Ending::Forced { .. }) {
             self.ending = Ending::Forced { again: now + FIRST, pause: FIRST, name_survivors: now + SURVIVES };
         }
-        tree::kill_all(self.main());
+        self.tree.kill_all(self.main());
     }
 
     fn main(&self) -> Main {
@@ -245,14 +259,13 @@ impl Run {
         let nobody = loop {
             match process::wait(None) {
                 Waited::Ended(pid, end) => self.ended(pid, end, now),
-                Waited::Alive => break tree::is_empty(self.command_pid()),
-                Waited::NoChildren => break true,
+                Waited::Alive | Waited::NoChildren => break self.tree.is_empty(self.command_pid()),
             }
         };
         if !nobody {
             if matches!(self.ending, Ending::Forced { .. }) {
                 // Those who died may have left new orphans to us.
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
             }
             return;
         }
@@ -289,7 +302,7 @@ impl Run {
         self.outbox.put(Report::Exited { exit });
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
-        if tree::is_empty(self.command_pid()) {
+        if !self.tree.has_members(self.command_pid()) {
             return;
         }
         match self.ending {

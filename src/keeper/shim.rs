@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
+use crate::sys::cgroup::Cgroup;
 use crate::sys::packet::Received;
 use crate::sys::{descriptors, memfd, packet, process, signal};
 
@@ -51,7 +52,9 @@ fn first_acts() -> io::Result<OwnedFd> {
 enum Never {}
 
 fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
-    let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    let (task, spec, cgroup) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    // Before all else: whatever comes of this process is in there too.
+    cgroup.map_or(Ok(()), |group| group.join()).map_err(|e| Failure::of("cgroup", &e))?;
     prepare(task).map_err(|e| Failure::of("session", &e))?;
     process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
     let argv = match task.what {
@@ -68,12 +71,13 @@ fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     Err(execute(program, &candidates, &strings, &spec.working_dir))
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
+fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, Option<Cgroup>)> {
     let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let spec = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
-    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
+    let mut descriptors = descriptors.into_iter();
+    let spec = memfd::read(descriptors.next().ok_or(io::ErrorKind::InvalidData)?)?;
+    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&spec)?, descriptors.next().map(Cgroup::from)))
 }
 
 fn prepare(task: Task) -> io::Result<()> {

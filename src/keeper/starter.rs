@@ -9,7 +9,8 @@ use super::output::Writers;
 use crate::sys::packet::{self, Received};
 use crate::sys::process::{self, Stdio3};
 
-/// The keeper's only packet to a shim; the sealed [`super::protocol::Spec`] comes with it.
+/// The keeper's only packet to a shim; the sealed [`super::protocol::Spec`] comes with it, and the cgroup to enter if
+/// there is one.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) keeper: u32,
@@ -51,10 +52,17 @@ pub(super) struct Starter {
 
 impl Starter {
     /// Starts a shim that becomes `what`. The write ends are the program's alone afterwards.
-    pub(super) fn launch(what: What, name: &str, spec: BorrowedFd<'_>, writers: Writers) -> io::Result<Self> {
+    pub(super) fn launch(
+        what: What,
+        name: &str,
+        spec: BorrowedFd<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
+        writers: Writers,
+    ) -> io::Result<Self> {
         let (report, theirs) = packet::pair()?;
         let task = serde_json::to_vec(&Task { keeper: process::own_pid(), what })?;
-        packet::send(&report, &task, &[spec])?;
+        let descriptors: Vec<BorrowedFd<'_>> = [spec].into_iter().chain(cgroup).collect();
+        packet::send(&report, &task, &descriptors)?;
         let stdio = Stdio3 { stdin: theirs, stdout: Some(writers.stdout), stderr: Some(writers.stderr) };
         let pid = process::start(process::own_program(), &["__shim", name], &[], stdio)?;
         Ok(Self { pid, report, executing: None })
