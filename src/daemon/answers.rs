@@ -8,8 +8,7 @@ use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable,
-    Watch,
+    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
 use crate::control::{Answer, Call, Question};

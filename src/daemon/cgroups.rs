@@ -239,7 +239,8 @@ impl Cgroups {
             base.take_our_starter_along();
             base.above.hand_down(controller).map_err(|error| {
                 let others: Vec<String> = base.above.members().iter().map(ToString::to_string).collect();
-                let who = if others.is_empty() { String::new() } else { format!(" (pid {} is in it)", others.join(", ")) };
+                let who =
+                    if others.is_empty() { String::new() } else { format!(" (pid {} is in it)", others.join(", ")) };
                 needs(format!("`{}` cannot hand it down: {error}{who}", base.path.display()))
             })?;
             base.asked_for.push(controller);
@@ -269,7 +270,9 @@ impl Cgroups {
     pub(super) fn orphans(&self) -> Vec<Orphans> {
         let runs = self.all().flat_map(Base::runs).filter(|(run, _)| !self.runs.contains_key(run));
         let with_pids = runs.map(|(run, group)| Orphans { run, pids: group.processes(), group });
-        with_pids.filter(|left| !left.pids.is_empty() && !left.pids.iter().any(|pid| keeper_of(*pid).is_some())).collect()
+        with_pids
+            .filter(|left| !left.pids.is_empty() && !left.pids.iter().any(|pid| keeper_of(*pid).is_some()))
+            .collect()
     }
 
     /// Takes away the groups of runs that are over.
@@ -303,4 +306,89 @@ impl Drop for Cgroups {
 fn wanted(limits: &Limits) -> impl Iterator<Item = (Controller, u64)> {
     let memory = limits.memory.map(|most| (Controller::Memory, most));
     memory.into_iter().chain(limits.pids.map(|most| (Controller::Pids, most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(memory: Option<u64>, pids: Option<u64>) -> Limits {
+        Limits { memory, pids, ..Limits::default() }
+    }
+
+    fn cgroups(base: Result<Base, String>) -> Cgroups {
+        Cgroups { base, earlier: Vec::new(), record: PathBuf::from("/nonexistent/cgroup"), runs: BTreeMap::new() }
+    }
+
+    /// Folders that look like groups, of which the upper has these controllers.
+    fn look_alike(controllers: &str) -> (tempfile::TempDir, Cgroups) {
+        let above = tempfile::tempdir().expect("a folder");
+        let path = above.path().join("devsup-shop-1f");
+        let run = path.join("a.1");
+        fs::create_dir_all(&run).expect("a folder");
+        let files = [("cgroup.subtree_control", ""), ("cgroup.procs", ""), ("memory.max", "max"), ("pids.max", "max")];
+        for folder in [above.path(), &path, &run] {
+            for (name, text) in files {
+                fs::write(folder.join(name), text).expect("a file");
+            }
+        }
+        fs::write(above.path().join("cgroup.controllers"), controllers).expect("a file");
+        fs::write(path.join("cgroup.controllers"), "").expect("a file");
+        let open = |path: &Path| Cgroup::open(path).expect("a folder");
+        let base = Base { above: open(above.path()), group: open(&path), path, asked_for: Vec::new() };
+        (above, cgroups(Ok(base)))
+    }
+
+    fn a() -> RunId {
+        RunId { service: Name::new("a"), number: 1 }
+    }
+
+    #[test]
+    fn a_run_has_a_folder_and_a_folder_a_run() {
+        let of = RunId { service: Name::new("a.b"), number: 12 };
+        assert_eq!((folder(&of).as_str(), run("a.b.12")), ("a.b.12", Some(of)));
+        assert_eq!((run(DAEMON), run("a.x")), (None, None));
+    }
+
+    #[test]
+    fn limits_are_handed_down_and_written_for_the_run() {
+        let (above, mut cgroups) = look_alike("cpu memory pids");
+        cgroups.make(&a(), &limits(Some(1 << 29), Some(64))).expect("both can be kept");
+        let read = |path: &str| fs::read_to_string(above.path().join(path)).expect("a file");
+        assert_eq!(read("cgroup.subtree_control"), "+pids", "the last that was written");
+        assert_eq!(read("devsup-shop-1f/cgroup.subtree_control"), "+pids");
+        assert_eq!(read("devsup-shop-1f/a.1/memory.max"), "536870912");
+        assert_eq!(read("devsup-shop-1f/a.1/pids.max"), "64");
+        assert_eq!(cgroups.tree_of(&a()), Tree::Cgroup);
+    }
+
+    #[test]
+    fn limits_that_cannot_be_kept_are_refused_with_the_controller_and_why() {
+        let mut session = cgroups(Err("DEVSUP_TREE says so".to_owned()));
+        assert_eq!(
+            session.refuses(&limits(Some(1), None)).as_deref(),
+            Some(
+                "`limits.memory` needs the cgroup controller `memory`: there are no cgroups here (DEVSUP_TREE says so)"
+            )
+        );
+        let (_above, mut without) = look_alike("cpu");
+        let why = without.refuses(&limits(None, Some(9))).expect("refused");
+        assert!(why.starts_with("`limits.pids` needs the cgroup controller `pids`: "), "{why}");
+        assert!(why.contains("is not given it") || why.contains("cgroup v1"), "{why}");
+        assert!(without.make(&a(), &limits(None, Some(9))).is_err());
+        for mut any in [session, without] {
+            assert_eq!(any.refuses(&Limits::default()), None);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_handed_down_says_who_is_in_the_way() {
+        let (above, mut cgroups) = look_alike("memory");
+        let control = above.path().join("cgroup.subtree_control");
+        fs::remove_file(&control).expect("ours");
+        fs::create_dir(&control).expect("what cannot be written to");
+        fs::write(above.path().join("cgroup.procs"), "4711\n").expect("a file");
+        let why = cgroups.refuses(&limits(Some(1), None)).expect("refused");
+        assert!(why.contains("cannot hand it down") && why.ends_with("(pid 4711 is in it)"), "{why}");
+    }
 }

@@ -167,7 +167,8 @@ impl World {
         }
         self.tidy_cgroups();
         for (run, pid, comm) in left.all() {
-            let sentence = format!("{comm} (pid {pid}), left by run {} of an earlier devsup, survives SIGKILL", run.number);
+            let sentence =
+                format!("{comm} (pid {pid}), left by run {} of an earlier devsup, survives SIGKILL", run.number);
             self.journal.tell(now().wall, "swept", Some(&run.service), None, sentence);
         }
         found.sentences(&left)
@@ -224,7 +225,10 @@ impl Leftovers {
         });
         let left = left.all().into_iter();
         let withstood = left.map(|(run, pid, comm)| {
-            format!("`{}`: {comm} (pid {pid}) of an earlier devsup survives SIGKILL; as root: kill -9 {pid}", run.service)
+            format!(
+                "`{}`: {comm} (pid {pid}) of an earlier devsup survives SIGKILL; as root: kill -9 {pid}",
+                run.service
+            )
         });
         swept.chain(withstood).collect()
     }

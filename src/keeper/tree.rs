@@ -84,7 +84,8 @@ impl Tree {
         // Stopped, nobody forks any more while we count.
         let mut seen = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let new: Vec<u32> = tree::descendants(own_pid(), None).into_iter().filter(|pid| seen.insert(*pid)).collect();
+            let new: Vec<u32> =
+                tree::descendants(own_pid(), None).into_iter().filter(|pid| seen.insert(*pid)).collect();
             for pid in &new {
                 drop(signal::send(*pid, signal::STOP));
             }

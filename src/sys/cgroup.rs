@@ -34,7 +34,8 @@ fn place(mounts: &str, groups: &str) -> Vec<PathBuf> {
         let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
         // A mount may show only a part of the tree: what is below its root.
         let below = Path::new(own).strip_prefix(root).ok()?;
-        kind.starts_with("cgroup2 ").then(|| if below.as_os_str().is_empty() { point.clone() } else { point.join(below) })
+        kind.starts_with("cgroup2 ")
+            .then(|| if below.as_os_str().is_empty() { point.clone() } else { point.join(below) })
     };
     mounts.lines().filter_map(mount).collect()
 }
@@ -161,8 +162,8 @@ impl Cgroup {
         }
     }
 
-    /// Frozen, nobody forks while they are killed one by one.
-    fn kill_each(&self) -> io::Result<()> {
+    /// The same without `cgroup.kill`: frozen, nobody forks while they are killed one by one.
+    pub fn kill_each(&self) -> io::Result<()> {
         self.write("cgroup.freeze", "1")?;
         let mut told = Vec::new();
         for _ in 0..ROUNDS {
@@ -182,7 +183,8 @@ impl Cgroup {
 
     /// What groups in this one may be given a share of.
     pub fn has(&self, controller: Controller) -> bool {
-        self.read("cgroup.controllers").is_ok_and(|all| all.split_ascii_whitespace().any(|one| one == controller.word()))
+        self.read("cgroup.controllers")
+            .is_ok_and(|all| all.split_ascii_whitespace().any(|one| one == controller.word()))
     }
 
     /// Hands a controller down to the groups in this one. Not while it has members of its own (unless it is the top).

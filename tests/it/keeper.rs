@@ -4,6 +4,7 @@ mod ends;
 mod kept;
 mod leftovers;
 mod starts;
+mod trees;
 
 use std::time::Duration;
 
