@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::sys::{peer, users};
+use crate::sys::{tree, users};
 
 /// `sun_path` less its closing NUL.
 const SOCKET_PATH_MAX: usize = 107;
@@ -30,7 +30,7 @@ pub struct LockInfo {
 impl LockInfo {
     /// Is the daemon that wrote this still there?
     pub fn alive(&self) -> bool {
-        peer::start_time(self.pid) == Some(self.start_time) && peer::state(self.pid) != Some('Z')
+        tree::look(self.pid).is_some_and(|process| process.start_time == self.start_time && !process.is_zombie())
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
     fn a_lock_of_a_dead_daemon_is_not_running() {
         let mut info = LockInfo {
             pid: std::process::id(),
-            start_time: peer::start_time(std::process::id()).expect("ours"),
+            start_time: tree::look(std::process::id()).expect("ours").start_time,
             socket: "/x".into(),
             version: "0".into(),
             name: "shop".into(),

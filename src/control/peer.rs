@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::api::{Failed, FailedKind};
 use crate::manifest::Name;
 use crate::supervisor::By;
-use crate::sys::peer::{Pidfd, ancestry, credentials};
+use crate::sys::peer::{ancestry, credentials};
+use crate::sys::process::Pidfd;
 use crate::sys::users;
 
 /// The keepers of live runs, by pid; those of an earlier devsup too, while they end theirs. Written by the daemon before a
@@ -148,7 +149,7 @@ mod tests {
         };
         assert_eq!(of(&keepers), Standing::Owner);
         // The test runner stands in for a keeper: it is our parent.
-        let above = crate::sys::peer::parent(std::process::id()).expect("a parent");
+        let above = crate::sys::tree::look(std::process::id()).expect("ourselves").parent;
         keepers.add(above, "a".into());
         assert_eq!(of(&keepers), Standing::Inside(Some("a".into())));
         keepers.remove(above);

@@ -8,8 +8,7 @@ use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, Tree, VERSION, Variable,
-    Watch,
+    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
 use crate::control::{Answer, Call, Question};
@@ -94,7 +93,7 @@ impl World {
                 lease.map_or(shown.lease.expires_wall - life, |lease| lease.issued)
             }),
             isolation: runs.clone().filter_map(|(_, held)| held.isolation.clone()).next_back(),
-            tree: Tree::Session,
+            tree: runs.clone().next_back().map_or(self.cgroups.mode(), |(run, _)| self.cgroups.tree_of(run)),
             log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
         }
     }

@@ -12,6 +12,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::leftovers::{COMM, hidden_daemon};
 use super::world::Inherited;
@@ -20,7 +21,7 @@ use crate::control::paths::{Folder, LockInfo, root};
 use crate::control::{Answered, Start};
 use crate::manifest::{self, Colour, Loaded, Source, Trust};
 use crate::sys::lock::Lock;
-use crate::sys::{daemonize, peer, users};
+use crate::sys::{daemonize, tree, users};
 
 /// Environments are bounded by the kernel, and this by twice that.
 const START_MAX: u64 = 8 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub(super) struct Begun {
     pub(super) lock: Lock,
     pub(super) umask: u32,
     pub(super) socket: PathBuf,
+    pub(super) cgroups: Cgroups,
 }
 
 /// Who told us to start; hears one answer.
@@ -78,7 +80,7 @@ pub(super) fn begin(starter: &Starter, umask: u32) -> Result<Begun, Answered> {
     let socket = folder.socket(&env).map_err(|error| failed(&error))?;
     let info = LockInfo {
         pid: std::process::id(),
-        start_time: peer::start_time(std::process::id()).unwrap_or_default(),
+        start_time: tree::look(std::process::id()).map(|own| own.start_time).unwrap_or_default(),
         socket: socket.clone(),
         version: VERSION.to_owned(),
         name: loaded.manifest.name.clone(),
@@ -90,7 +92,9 @@ pub(super) fn begin(starter: &Starter, umask: u32) -> Result<Begun, Answered> {
     open_log(&folder.daemon_log(), env("DEVSUP_LOG").as_deref()).map_err(|error| failed(&error))?;
     daemonize::enter(&loaded.manifest.dir).map_err(|error| failed(&error))?;
     daemonize::set_comm(&format!("{COMM}{}", loaded.manifest.name));
-    Ok(Begun { start, loaded, folder, lock, umask, socket })
+    // Before anything is started: it begins where we are.
+    let cgroups = Cgroups::find(&start.environment.env, &folder).map_err(Answered::Failed)?;
+    Ok(Begun { start, loaded, folder, lock, umask, socket, cgroups })
 }
 
 /// Reads and checks the manifest in this environment.

@@ -114,6 +114,12 @@ impl World {
         if let Some(why) = self.supervisor.refuses(by, &command) {
             return Err(Failed::new(FailedKind::Failed, why));
         }
+        if let Command::Start { services, no_deps } | Command::Restart { services, no_deps, .. } = &command {
+            let manifest = self.manifest.clone();
+            if let Some(failed) = self.limits_refused(&manifest, services, *no_deps) {
+                return Err(failed);
+            }
+        }
         self.adopt(by, handed);
         let id = if id.is_empty() { format!("{}-{}", by.uid, now().mono.0) } else { id };
         self.command(id, by.clone(), command);
@@ -146,7 +152,8 @@ impl World {
             let error = format!("project `{}` is up {is}: it cannot be brought up {asked} as well", self.manifest.name);
             return Err(Failed::new(FailedKind::Failed, error).hint("devsup down, then devsup up"));
         }
-        let env = up.environment.as_ref().map_or(&**self.inherited.env, |handed| &handed.env);
+        let inherited = Rc::clone(&self.inherited.env);
+        let env = up.environment.as_ref().map_or(&**inherited, |handed| &handed.env);
         let insecure = self.brought.insecure;
         let loaded = begin::load(&self.brought.manifest, env, insecure)?;
         let unknown = up.services.iter().find(|name| !loaded.manifest.services.contains_key(name.as_str()));
@@ -164,6 +171,13 @@ impl World {
         } else {
             up.services.iter().map(|name| Name::new(name)).collect()
         };
+        // What is up and changed is replaced by this as well.
+        let is_up = |name: &Name| self.supervisor.view(now(), name.as_str()).is_some_and(|view| view.want == Want::Up);
+        let replaced = loaded.manifest.services.keys().filter(|name| is_up(name)).cloned();
+        let concerned: Vec<Name> = services.iter().cloned().chain(replaced).collect();
+        if let Some(failed) = self.limits_refused(&loaded.manifest, &concerned, up.no_deps) {
+            return Err(failed);
+        }
         let before = self.aws();
         for (given, own) in [("DEVSUP_PROFILE", &mut self.brought.profile), ("DEVSUP_REGION", &mut self.brought.region)]
         {

@@ -17,10 +17,12 @@
 mod answers;
 mod asks;
 mod begin;
+mod cgroups;
 mod clocks;
 mod commands;
 mod journal;
 mod leftovers;
+mod limits;
 mod probes;
 mod runs;
 mod sandbox_child;
@@ -50,12 +52,14 @@ use crate::control::peer::Keepers;
 use crate::control::{Call, convert, server};
 use crate::manifest::Name;
 use crate::supervisor::{By, Command, Supervisor};
-use crate::sys::{daemonize, users};
+use crate::sys::{daemonize, signal, users};
 
 /// Requests that wait for the loop; more wait at their sockets.
 const CALLS: usize = 64;
 /// How long the end waits for its own answers to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end waits for keepers that have nothing left to keep.
+const LAST_KEEPER: Duration = Duration::from_secs(2);
 const SANDBOX_WITHIN: Duration = Duration::from_secs(10);
 
 /// `devsup __daemon`: fd 0 is a socket to the `up` that started us.
@@ -99,6 +103,8 @@ struct Doors {
     calls: mpsc::Receiver<Call>,
     clocks: Clocks,
     signals: tokio::net::UnixStream,
+    /// Readable when a keeper has stopped or ended.
+    children: tokio::net::UnixStream,
 }
 
 /// Until shutdown is complete. Answers whether everything was ended that was started.
@@ -107,10 +113,16 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let (call, calls) = mpsc::channel(CALLS);
     let keepers = Keepers::default();
     let signals = tokio::net::UnixStream::from_std(daemonize::end_signals()?)?;
-    let mut doors = Doors { facts, calls, clocks: Clocks::new()?, signals };
+    let children = tokio::net::UnixStream::from_std(signal::children()?)?;
+    let mut doors = Doors { facts, calls, clocks: Clocks::new()?, signals, children };
     let listener = server::bind(&begun.socket)?;
     let socket = begun.socket.clone();
     let (mut world, lock, wanted) = world(begun, tell, keepers.clone())?;
+    if let Some(failed) = refused(&mut world, &wanted) {
+        drop(std::fs::remove_file(&socket));
+        starter.answer(&Answered::Failed(failed));
+        return Ok(false);
+    }
     if world.brought.sandbox {
         if let Err(failed) = sandbox_first(&mut world, &mut doors).await {
             drop(std::fs::remove_file(&socket));
@@ -124,14 +136,17 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     world.loaded();
     let places = server::places();
     let serving = tokio::spawn(server::serve(listener, call, keepers, Arc::clone(&places)));
-    world.end_leftovers().await;
+    let swept = world.end_leftovers().await;
     world.retain();
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
     let id = world.brought.folder.id().to_owned();
-    let warnings = world.warnings.iter().cloned().collect();
+    let warnings = swept.into_iter().chain(world.warnings.iter().cloned()).collect();
     starter.answer(&Answered::Started { socket: socket.clone(), id, warnings });
     let ended = attend(&mut world, &mut doors).await;
+    // Whoever waits for the end is to find nothing left of it, the last keeper included.
+    drop(tokio::time::timeout(LAST_KEEPER, last_keepers(&mut world, &mut doors)).await);
+    world.cgroups.leave();
     serving.abort();
     let clean = world.clean();
     // Who asked for the end is still being answered, and who watches sees it by this.
@@ -147,7 +162,7 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
     let mut asked_to_end = 0_u32;
     while !world.finished {
         doors.clocks.arm(world.next_wake())?;
-        let mut signal = [0_u8; 16];
+        let (mut signal, mut child) = ([0_u8; 16], [0_u8; 64]);
         tokio::select! {
             biased;
             read = doors.signals.read(&mut signal) => {
@@ -161,6 +176,10 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
                 ticked?;
                 world.woke();
             }
+            read = doors.children.read(&mut child) => {
+                read?;
+                world.resume_keepers();
+            }
             Some(fact) = doors.facts.recv() => world.fact(fact),
             Some(call) = doors.calls.recv() => world.called(call),
         }
@@ -173,12 +192,27 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
     Ok(())
 }
 
+/// A keeper ends a moment after it said that its tree is empty.
+async fn last_keepers(world: &mut World, doors: &mut Doors) {
+    while !world.runs.is_empty() {
+        let Some(fact) = doors.facts.recv().await else { return };
+        world.fact(fact);
+    }
+}
+
 /// The first signal shuts down in order, the second kills every tree.
 fn end(world: &mut World, times: u32) {
     let uid = users::own_uid();
     let by = By { uid, user: format!("{}, by a signal", users::name(uid)) };
     let command = if times == 1 { Command::Shutdown { timeout: None } } else { Command::KillAll };
     world.command(format!("signal-{times}"), by, command);
+}
+
+/// Why nothing is begun at all.
+fn refused(world: &mut World, wanted: &Command) -> Option<Failed> {
+    let Command::Start { services, no_deps } = wanted else { return None };
+    let manifest = world.manifest.clone();
+    world.limits_refused(&manifest, services, *no_deps)
 }
 
 /// The sandbox must say where it is before anything starts.
@@ -201,7 +235,7 @@ fn world(
     facts: mpsc::UnboundedSender<Fact>,
     keepers: Keepers,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
-    let Begun { start, loaded, folder, lock, umask, socket: _ } = begun;
+    let Begun { start, loaded, folder, lock, umask, socket: _, cgroups } = begun;
     let manifest = loaded.manifest;
     let named: Vec<Name> = if start.services.is_empty() {
         manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
@@ -241,6 +275,7 @@ fn world(
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
         probes: probes::Probes::default(),
+        cgroups,
         journal,
         keepers,
         facts,

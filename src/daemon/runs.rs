@@ -1,6 +1,7 @@
 //! Starts runs, hands orders to their keepers, and deals with keepers that do not answer or are gone.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -20,7 +21,7 @@ use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
 use crate::manifest::{Check, Name, Probe, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
-use crate::sys::peer::Pidfd;
+use crate::sys::process::{self, Pidfd};
 use crate::sys::{signal, tree};
 
 /// A keeper answers an order within this, or the daemon acts from outside.
@@ -98,8 +99,10 @@ impl World {
             return Err(format!("its lock is held by {by}"));
         }
         let lock = self.locks.get(&run.service).ok_or("its lock is not held")?;
+        self.cgroups.make(run, &service.limits)?;
+        let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
-        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd()).map_err(keeper)?;
+        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
         self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)
     }
 
@@ -167,7 +170,7 @@ impl World {
             .filter_map(|(run, held)| Some((run.clone(), held.pid, held.unanswered.filter(|late| late.due <= at)?)))
             .collect();
         for (run, pid, late) in late {
-            let state = crate::sys::peer::state(pid).unwrap_or('?');
+            let state = tree::look(pid).map_or('?', |keeper| keeper.state);
             let soon = at + ANSWER_WITHIN;
             let (next, sentence) = match late.tried {
                 Tried::Nothing => {
@@ -177,6 +180,7 @@ impl World {
                 }
                 Tried::Waking => {
                     kill_past(pid);
+                    self.cgroups.kill(&run);
                     (
                         Some(Unanswered { due: soon, tried: Tried::Killing, ..late }),
                         "still does not answer: its tree is killed from outside",
@@ -199,6 +203,7 @@ impl World {
         let exit = held.link.borrow_mut().try_reap();
         if held.gone {
             self.write_lock(&run.service);
+            self.tidy_cgroups();
             self.retain();
             return;
         }
@@ -209,17 +214,39 @@ impl World {
     /// What a dead keeper left is ours now: ended until nobody is found.
     pub(super) fn sweep(&mut self, run: RunId, round: u32) {
         let keepers: Vec<u32> = self.runs.values().map(|held| held.pid).collect();
+        self.cgroups.kill(&run);
         let found = sweep_strays(&keepers);
-        if found.is_empty() {
+        let in_group = self.cgroups.members(&run);
+        if found.is_empty() && in_group.is_empty() {
             self.write_lock(&run.service);
+            self.tidy_cgroups();
             return self.step(Event::Gone { run });
         }
         if round == SWEEPS {
-            let who = found.iter().map(|stray| format!("{} (pid {})", stray.comm, stray.pid)).collect();
+            let strays = found.into_iter().map(|stray| stray.pid).chain(in_group).collect::<BTreeSet<_>>();
+            let name = |pid| tree::look(pid).map(|one| format!("pid {pid} (`{}`, state {})", one.comm, one.state));
+            let who = strays.into_iter().filter_map(name).collect();
             self.step(Event::Survived { run: run.clone(), who });
         }
         let pause = if round < SWEEPS { SWEEP_AGAIN } else { SWEEP_AGAIN * 50 };
         self.later(pause, Fact::Sweep { run, round: round.saturating_add(1) });
+    }
+
+    /// Takes away the cgroups of runs that are over.
+    pub(super) fn tidy_cgroups(&mut self) {
+        let live: Vec<RunId> = self.runs.keys().cloned().collect();
+        self.cgroups.tidy(&live);
+    }
+
+    /// A stopped keeper keeps nothing: neither its service's output nor its end. It is continued, whoever stopped it.
+    pub(super) fn resume_keepers(&mut self) {
+        let stopped = |(run, held): (&RunId, &Held)| Some((run.clone(), held.pid, process::was_stopped(held.pid)?));
+        let stopped: Vec<(RunId, u32, i32)> = self.runs.iter().filter_map(stopped).collect();
+        for (run, pid, by) in stopped {
+            drop(Pidfd::open(pid).and_then(|keeper| keeper.resume()));
+            let sentence = format!("keeper {pid} was stopped by {}: it is continued", signal::name(by));
+            self.journal.tell(now().wall, "keeper-stopped", Some(&run.service), None, sentence);
+        }
     }
 
     pub(super) fn later(&self, pause: Duration, fact: Fact) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::journal::Journal;
 use super::probes::Probes;
@@ -27,7 +28,7 @@ use crate::supervisor::{
     Wake, Wall,
 };
 use crate::sys::lock::Lock;
-use crate::sys::peer::Pidfd;
+use crate::sys::process::Pidfd;
 
 /// What comes back to the loop of what was started.
 pub(super) enum Fact {
@@ -110,6 +111,7 @@ pub(super) enum Tried {
 pub(super) struct Occupier {
     pub(super) keeper: Rc<Pidfd>,
     pub(super) pid: u32,
+    pub(super) run: RunId,
     pub(super) force_at: Option<Mono>,
 }
 
@@ -161,6 +163,7 @@ pub(super) struct World {
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
     pub(super) probes: Probes,
+    pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
     pub(super) keepers: Keepers,
     pub(super) facts: mpsc::UnboundedSender<Fact>,

@@ -14,10 +14,13 @@ use super::ready::Checks;
 use super::ready_line::LineWatch;
 use super::run::Run;
 use super::starter::{Starter, What};
+use super::tree::Tree;
 use crate::logs::Secrets;
+use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::monotonic;
 use crate::sys::packet::{self, Received, Sent};
 use crate::sys::poll::{self, For};
+use crate::sys::process::Pidfd;
 use crate::sys::{descriptors, memfd, process, signal};
 
 /// `devsup __keep`: fd 0 is the socket to the daemon.
@@ -36,6 +39,7 @@ struct Newborn {
     log_folder: OwnedFd,
     /// Held by being open, and let go by our end, whatever that is.
     lock: OwnedFd,
+    cgroup: Option<Cgroup>,
     hello: Hello,
     children: UnixStream,
 }
@@ -54,9 +58,12 @@ fn first_acts() -> io::Result<Newborn> {
     let Received::Packet(bytes, descriptors) = packet::receive(&socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let [spec_fd, log_folder, lock] =
-        <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(Newborn { socket, spec_fd, log_folder, lock, hello: serde_json::from_slice(&bytes)?, children })
+    let hello: Hello = serde_json::from_slice(&bytes)?;
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::InvalidData));
+    let (spec_fd, log_folder, lock) = (next()?, next()?, next()?);
+    let cgroup = if hello.cgroup { Some(Cgroup::from(next()?)) } else { None };
+    Ok(Newborn { socket, spec_fd, log_folder, lock, cgroup, hello, children })
 }
 
 impl Newborn {
@@ -90,13 +97,15 @@ impl Newborn {
         let secrets = Secrets::new(spec.logs.redact.clone());
         let (mut output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
         let name = spec.run.to_string();
+        let tree = Tree::new(self.cgroup)?;
         let lines = if let ReadyBy::Log(pattern) = &spec.ready { Some(LineWatch::new(pattern)) } else { None };
         let launched = lines.transpose().and_then(|lines| {
             let none = |e: io::Error| format!("no process can be started: {e}");
             output.watch(lines);
             let (checks, gifts) = Checks::new(&spec.ready, uid, secrets).map_err(none)?;
             // The gifts are the service's alone afterwards.
-            Ok((Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers, &gifts).map_err(none)?, checks))
+            let starter = Starter::launch(What::Service, &name, self.spec_fd.as_fd(), tree.cgroup(), writers, &gifts);
+            Ok((starter.map_err(none)?, checks))
         });
         let (starter, checks) = match launched {
             Ok(launched) => launched,
@@ -106,8 +115,8 @@ impl Newborn {
             }
         };
         // A kernel without pidfds still closes the socket.
-        let daemon_life = process::pidfd(spec.daemon).ok();
-        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output, checks);
+        let daemon_life = Pidfd::open(spec.daemon).ok();
+        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, tree, output, checks);
         let keeper = Keeper { socket: Some(self.socket), daemon_life, children: self.children, run };
         keeper.keep(self.lock)
     }
@@ -116,7 +125,7 @@ impl Newborn {
 struct Keeper {
     /// `None`: the daemon is gone.
     socket: Option<OwnedFd>,
-    daemon_life: Option<OwnedFd>,
+    daemon_life: Option<Pidfd>,
     children: UnixStream,
     run: Run,
 }
@@ -127,6 +136,7 @@ struct Ready {
     socket: bool,
     daemon_life: bool,
     children: bool,
+    group: bool,
     shims: bool,
     pipes: bool,
 }
@@ -141,7 +151,7 @@ impl Keeper {
             if ready.shims {
                 self.run.listen();
             }
-            if ready.children {
+            if ready.children || ready.group {
                 drain(&self.children);
                 self.run.reap(now);
                 // Said before anything is read: an exit is not to wait for a big log.
@@ -179,6 +189,8 @@ impl Keeper {
         if let Some(life) = &self.daemon_life {
             interests.push((life.as_fd(), For::Reading));
         }
+        let group = self.run.group_changes();
+        interests.extend(group.map(|events| (events, For::Changes)));
         let shims = interests.len();
         interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
         let pipes = interests.len();
@@ -190,6 +202,7 @@ impl Keeper {
             children: next(true),
             socket: next(self.socket.is_some()),
             daemon_life: next(self.daemon_life.is_some()),
+            group: next(group.is_some()),
             shims: says.get(shims..pipes).is_some_and(|says| says.contains(&true)),
             pipes: says.get(pipes..).is_some_and(|says| says.contains(&true)),
         })

@@ -42,7 +42,7 @@ impl Probe {
             Which::Ready => What::ReadyProbe,
             Which::Live => What::LiveProbe,
         };
-        let starter = Starter::launch(what, "probe", spec, writers, &Gifts::default()).map_err(sentence)?;
+        let starter = Starter::launch(what, "probe", spec, None, writers, &Gifts::default()).map_err(sentence)?;
         Ok(Self {
             which,
             pid: starter.pid,

@@ -2,7 +2,7 @@
 //!
 //! The daemon's first packet is [`Hello`] and carries three descriptors by SCM_RIGHTS: the [`Spec`] in a sealed memfd
 //! (so no secret is in any argv or in the keeper's own environ), the service's log folder, the service's lock (flock
-//! held; the keeper only ever closes it). After that: [`Order`]s one way, [`Report`]s the other. Both ends are
+//! held; the keeper only ever closes it); and a fourth, the run's cgroup, where it has one. After that: [`Order`]s one way, [`Report`]s the other. Both ends are
 //! non-blocking; end of file, ECONNRESET and EPIPE are one thing: the other side is gone.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub const VERSION: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
+    /// The run has a cgroup, and its folder is the fourth descriptor.
+    #[serde(default)]
+    pub cgroup: bool,
 }
 
 /// Everything a keeper needs, also to end its run when the daemon is gone. Holds secrets: never Debug, never logged.

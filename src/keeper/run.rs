@@ -18,7 +18,7 @@ use super::protocol::{Order, Report, StopSpec};
 use super::ready::Checks;
 use super::starter::{Starter, Verdict};
 use super::stop_command::StopCommand;
-use super::tree::{self, Main};
+use super::tree::{self, Main, Tree};
 use crate::logs::Mark;
 use crate::manifest::StopMode;
 use crate::supervisor::{Reason, StopWhy};
@@ -59,6 +59,7 @@ pub(super) struct Run {
     stop: StopSpec,
     why: Vec<Reason>,
     spec: OwnedFd,
+    tree: Tree,
     leader: Leader,
     ending: Ending,
     command: Option<StopCommand>,
@@ -73,6 +74,7 @@ impl Run {
         spec: OwnedFd,
         stop: StopSpec,
         why: Vec<Reason>,
+        tree: Tree,
         output: Output,
         checks: Checks,
     ) -> Self {
@@ -82,6 +84,7 @@ impl Run {
             stop,
             why,
             spec,
+            tree,
             leader: Leader::Starting(starter),
             ending: Ending::No,
             command: None,
@@ -107,6 +110,11 @@ impl Run {
         leader.into_iter().chain(command).chain(checks.into_iter().flatten())
     }
 
+    /// What says that the cgroup was emptied, to be followed by [`Run::reap`].
+    pub(super) fn group_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.changes()
+    }
+
     pub(super) fn due(&self) -> Option<Duration> {
         let ending = match self.ending {
             Ending::No => None,
@@ -121,7 +129,7 @@ impl Run {
         match self.ending {
             Ending::Command { deadline } | Ending::Asked { deadline } if deadline <= now => self.force(now),
             Ending::Forced { again, pause, name_survivors } if again <= now => {
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
                 let mut name_survivors = name_survivors;
                 if name_survivors <= now {
                     self.name_survivors();
@@ -135,7 +143,7 @@ impl Run {
     }
 
     fn name_survivors(&mut self) {
-        let who = tree::survivors();
+        let who = self.tree.survivors();
         if !who.is_empty() {
             self.outbox.put(Report::Survived { who });
         }
@@ -182,7 +190,7 @@ impl Run {
         match order {
             Order::Stop { timeout, why } => self.stop(*timeout, why.clone(), now),
             Order::Kill => self.force(now),
-            Order::Signal { signal, main: false } => tree::signal_all(self.main(), &self.beside(), *signal),
+            Order::Signal { signal, main: false } => self.tree.signal_all(self.main(), &self.beside(), *signal),
             Order::Signal { signal, main: true } => {
                 if let Leader::Running { pid } = self.leader {
                     drop(signal::send(pid, *signal));
@@ -246,7 +254,7 @@ impl Run {
         for signal in [self.stop.signal, signal::CONT] {
             match (self.stop.mode, &self.leader) {
                 (StopMode::Main, Leader::Running { pid }) => drop(signal::send(*pid, signal)),
-                _ => tree::signal_all(self.main(), &self.beside(), signal),
+                _ => self.tree.signal_all(self.main(), &self.beside(), signal),
             }
         }
     }
@@ -256,7 +264,7 @@ impl Run {
         if !matches!(self.ending, Ending::Forced { .. }) {
             self.ending = Ending::Forced { again: now + FIRST, pause: FIRST, name_survivors: now + SURVIVES };
         }
-        tree::kill_all(self.main());
+        self.tree.kill_all(self.main());
     }
 
     fn main(&self) -> Main {
@@ -281,14 +289,13 @@ impl Run {
         let nobody = loop {
             match process::wait(None) {
                 Waited::Ended(pid, end) => self.ended(pid, end, now),
-                Waited::Alive => break tree::is_empty(&self.beside()),
-                Waited::NoChildren => break true,
+                Waited::Alive | Waited::NoChildren => break self.tree.is_empty(&self.beside()),
             }
         };
         if !nobody {
             if matches!(self.ending, Ending::Forced { .. }) {
                 // Those who died may have left new orphans to us.
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
             }
             return;
         }
@@ -335,7 +342,7 @@ impl Run {
         self.outbox.put(Report::Exited { exit });
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
-        if tree::is_empty(&self.beside()) {
+        if !self.tree.has_members(&self.beside()) {
             return;
         }
         match self.ending {

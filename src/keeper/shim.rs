@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
+use crate::sys::cgroup::Cgroup;
 use crate::sys::packet::Received;
 use crate::sys::{descriptors, memfd, packet, process, signal};
 
@@ -51,10 +52,13 @@ fn first_acts() -> io::Result<OwnedFd> {
 enum Never {}
 
 fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
-    let (task, mut spec, given) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    let (task, mut spec, mut given) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    // Before all else: whatever comes of this process is in there too.
+    let cgroup = if task.cgroup { given.next().map(Cgroup::from) } else { None };
+    cgroup.map_or(Ok(()), |group| group.join()).map_err(|e| Failure::of("cgroup", &e))?;
     spec.env.extend(task.notify.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
     // Open until exec, and after it.
-    let _ready = task.ready_fd.zip(given).map(|(number, fd)| place(socket, number, fd)).transpose()?;
+    let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
     prepare(task.keeper).map_err(|e| Failure::of("session", &e))?;
     process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
     let argv = match task.what {
@@ -73,14 +77,14 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
     Err(execute(program, &candidates, &strings, &spec.working_dir))
 }
 
-/// With the descriptor that the service writes to when it is ready, if there is one.
-fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, Option<OwnedFd>)> {
+/// With what else was given, in the order of [`Task`].
+fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, std::vec::IntoIter<OwnedFd>)> {
     let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
     let mut descriptors = descriptors.into_iter();
-    let spec = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
-    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(&spec)?)?, descriptors.next()))
+    let spec = memfd::read(descriptors.next().ok_or(io::ErrorKind::InvalidData)?)?;
+    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&spec)?, descriptors))
 }
 
 /// The number that was promised, whoever has it: of what is open here, only the socket and `fd` itself may.

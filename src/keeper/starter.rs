@@ -9,14 +9,16 @@ use super::output::Writers;
 use crate::sys::packet::{self, Received};
 use crate::sys::process::{self, Stdio3};
 
-/// The keeper's only packet to a shim; the sealed [`super::protocol::Spec`] comes with it.
+/// The keeper's only packet to a shim; the sealed [`super::protocol::Spec`] comes with it, and then what is said here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) keeper: u32,
     pub(super) what: What,
+    /// The cgroup to enter comes next.
+    pub(super) cgroup: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub(super) notify: Option<String>,
-    /// The number of the descriptor that comes second.
+    /// The number of the descriptor that comes then.
     pub(super) ready_fd: Option<u32>,
 }
 
@@ -69,6 +71,7 @@ impl Starter {
         what: What,
         name: &str,
         spec: BorrowedFd<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
         writers: Writers,
         gifts: &Gifts,
     ) -> io::Result<Self> {
@@ -77,10 +80,12 @@ impl Starter {
         let task = Task {
             keeper: process::own_pid(),
             what,
+            cgroup: cgroup.is_some(),
             notify: gifts.notify.clone(),
             ready_fd: ready_fd.map(|(number, _)| *number),
         };
-        let descriptors: Vec<BorrowedFd<'_>> = [spec].into_iter().chain(ready_fd.map(|(_, fd)| fd.as_fd())).collect();
+        let gifts = ready_fd.map(|(_, fd)| fd.as_fd());
+        let descriptors: Vec<BorrowedFd<'_>> = [spec].into_iter().chain(cgroup).chain(gifts).collect();
         packet::send(&report, &serde_json::to_vec(&task)?, &descriptors)?;
         let stdio = Stdio3 { stdin: theirs, stdout: Some(writers.stdout), stderr: Some(writers.stderr) };
         let pid = process::start(process::own_program(), &["__shim", name], &[], stdio)?;

@@ -18,7 +18,7 @@ impl StopCommand {
     /// Its output goes to the service's log.
     pub(super) fn start(spec: BorrowedFd<'_>, output: &mut Output) -> Result<Self, String> {
         let writers = output.more_writers().map_err(|e| format!("`stop_command` cannot be started: {e}"))?;
-        let starter = Starter::launch(What::StopCommand, "stop-command", spec, writers, &Gifts::default())
+        let starter = Starter::launch(What::StopCommand, "stop-command", spec, None, writers, &Gifts::default())
             .map_err(|e| format!("`stop_command` cannot be started: {e}"))?;
         Ok(Self { pid: starter.pid, starter: Some(starter), failure: None })
     }

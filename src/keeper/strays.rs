@@ -1,10 +1,8 @@
 //! What is left when a keeper was killed, and what is left of a devsup that was killed with all its keepers.
 
-use std::os::fd::AsFd;
-
 use crate::manifest::Name;
 use crate::supervisor::RunId;
-use crate::sys::process::{self, Waited};
+use crate::sys::process::{self, Pidfd, Waited};
 use crate::sys::{signal, tree};
 
 /// A process that was ended because its keeper is gone.
@@ -86,7 +84,8 @@ fn run_of(mark: &str, project: &str) -> Option<RunId> {
     Some(RunId { service: Name::new(service), number: number.parse().ok()? })
 }
 
-fn keeper_of(pid: u32) -> Option<u32> {
+/// The keeper that a process descends from, if one lives.
+pub fn keeper_of(pid: u32) -> Option<u32> {
     let mut at = tree::look(pid)?;
     while at.parent > 1 {
         at = tree::look(at.parent)?;
@@ -115,13 +114,13 @@ pub fn end_marked(marked: &[Marked], project: &str, force: Force) -> Vec<Marked>
     let mut left = Vec::new();
     for old in marked {
         // The handle is taken before the mark is read again, so the number cannot have passed to another meanwhile.
-        let Ok(pidfd) = process::pidfd(old.pid) else { continue };
+        let Ok(pidfd) = Pidfd::open(old.pid) else { continue };
         let mark = tree::environment(old.pid, MARK);
         if mark.and_then(|mark| run_of(&mark, project)).as_ref() != Some(&old.run) {
             continue;
         }
         for signal in signals {
-            drop(process::signal_pidfd(pidfd.as_fd(), *signal));
+            drop(pidfd.signal(*signal));
         }
         left.push(old.clone());
     }

@@ -1,5 +1,20 @@
 //! The only place with syscalls, through nix and rustix. Imports nothing of ours.
+//!
+//! | about | where |
+//! |---|---|
+//! | processes: starting, waiting, becoming; a hold on one | [`process`] (`Pidfd`) |
+//! | processes: what `/proc/PID` says, who descends from whom | [`tree`] |
+//! | groups of processes | [`cgroup`] |
+//! | who is at the other end of a socket | [`peer`] |
+//! | becoming a daemon | [`daemonize`] |
+//! | signals | [`signal`] |
+//! | clocks to read, clocks to wait for | [`clock`], [`timer`] |
+//! | waiting for many things | [`poll`], [`inotify`] |
+//! | words between processes | [`packet`], [`pipe`], [`memfd`] |
+//! | files and descriptors | [`files`], [`lock`], [`descriptors`] |
+//! | terminals, people | [`tty`], [`users`] |
 
+pub mod cgroup;
 pub mod clock;
 pub mod daemonize;
 pub mod datagram;

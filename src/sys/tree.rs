@@ -1,4 +1,4 @@
-//! Who descends from whom, as `/proc` tells it.
+//! What `/proc` tells of processes, and who descends from whom. The only reader of `/proc/PID/stat`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +15,15 @@ pub struct Process {
     pub parent: u32,
     pub group: u32,
     pub session: u32,
+    /// Clock ticks since boot: with the pid it names a process for good.
+    pub start_time: u64,
+}
+
+impl Process {
+    /// It has ended, and waits to be waited for.
+    pub fn is_zombie(&self) -> bool {
+        self.state == 'Z'
+    }
 }
 
 /// `None`: there is no such process any more.
@@ -29,14 +38,10 @@ fn parse(stat: &str) -> Option<Process> {
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;
     let mut number = || fields.next()?.parse().ok();
-    Some(Process {
-        pid: pid.parse().ok()?,
-        comm: comm.to_owned(),
-        state,
-        parent: number()?,
-        group: number()?,
-        session: number()?,
-    })
+    let (parent, group, session) = (number()?, number()?, number()?);
+    // Field 22 of proc_pid_stat(5); the session is the sixth.
+    let start_time = fields.nth(15)?.trim_end().parse().ok()?;
+    Some(Process { pid: pid.parse().ok()?, comm: comm.to_owned(), state, parent, group, session, start_time })
 }
 
 /// Every process there is.
@@ -134,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let process = parse("812 (a) S (b) R 7 8 9 0 -1").unwrap();
+        let process = parse("812 (a) S (b) R 7 8 9 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2\n").unwrap();
         assert_eq!((process.pid, process.comm.as_str(), process.state), (812, "a) S (b", 'R'));
-        assert_eq!((process.parent, process.group, process.session), (7, 8, 9));
+        assert_eq!((process.parent, process.group, process.session, process.start_time), (7, 8, 9, 4711));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl House {
         let pid = std::process::id();
         let lock = LockInfo {
             pid,
-            start_time: devsup::sys::peer::start_time(pid).expect("our own start"),
+            start_time: devsup::sys::tree::look(pid).expect("ourselves").start_time,
             socket: socket.clone(),
             version: VERSION.into(),
             name: "shop".into(),

@@ -9,6 +9,7 @@ mod processes;
 mod secrets;
 mod shutdown;
 mod sts;
+mod trees;
 
 use std::fs;
 use std::io::{Read, Write};

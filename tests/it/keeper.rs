@@ -4,6 +4,7 @@ mod ends;
 pub(crate) mod kept;
 mod leftovers;
 mod starts;
+mod trees;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@ mod aws;
 mod cli;
 mod docs;
 mod faults;
+mod groups;
 mod keeper;
 mod layers;
 mod logs;

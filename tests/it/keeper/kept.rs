@@ -16,6 +16,7 @@ use devsup::sys::clock::monotonic;
 use devsup::sys::tree;
 use tempfile::TempDir;
 
+use crate::groups::{Group, skipped};
 pub(crate) use crate::place::devsup;
 
 /// Far above what a busy machine needs; only a failing test waits so long.
@@ -39,6 +40,8 @@ pub(crate) fn misbehave() -> String {
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) spec: Spec,
+    /// Where the run is put.
+    pub(crate) group: Option<Group>,
 }
 
 impl Setup {
@@ -65,7 +68,22 @@ impl Setup {
             ready: ReadyBy::Others,
             probes: Probes::default(),
         };
-        Self { folder, spec }
+        Self { folder, spec, group: None }
+    }
+
+    /// The same in a cgroup of its own; `None`: there is none to be had here.
+    pub(crate) fn in_cgroup() -> Option<Self> {
+        let group = Some(Group::make("run")?);
+        Some(Self { group, ..Self::new() })
+    }
+
+    /// Once with what descends from the keeper only, once with a cgroup.
+    pub(crate) fn both(test: impl Fn(Self)) {
+        test(Self::new());
+        match Self::in_cgroup() {
+            Some(setup) => test(setup),
+            None => skipped("the half with a cgroup: none can be made here"),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -107,7 +125,8 @@ impl Setup {
         };
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
         let lock = fs::File::open(self.path("lock")).expect("the lock");
-        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd()).expect("a keeper");
+        let group = self.group.as_ref().map(|group| group.cgroup.as_fd());
+        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd(), group).expect("a keeper");
         Kept { link: Some(link), said: Vec::new(), state: State::Open, seen: BTreeSet::new(), project: spec.project }
     }
 }
