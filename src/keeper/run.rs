@@ -133,7 +133,11 @@ impl Run {
         }
         let Leader::Starting(starter) = &mut self.leader else { return };
         let pid = starter.pid;
-        match starter.listen() {
+        let verdict = starter.listen();
+        if let Some(how) = starter.isolation() {
+            self.outbox.put(Report::Isolation { how });
+        }
+        match verdict {
             Verdict::Undecided => {}
             Verdict::Became => {
                 self.leader = Leader::Running { pid };

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::birth;
 use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
@@ -25,18 +26,15 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// `devsup __shim`: fd 0 is the socket to the keeper; becomes the service.
 pub fn shim() -> ExitCode {
-    // While /proc/self is still ours to write to.
+    // The last step in the order of things, and done while /proc/self is still ours to write to.
     process::more_killable(OOM_SCORE);
     let Ok(socket) = first_acts() else { return ExitCode::FAILURE };
     let failure = match become_it(&socket) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    let word = Word::Failed { stage: failure.stage.to_owned(), what: failure.what };
-    if let Ok(bytes) = serde_json::to_vec(&word) {
-        // When the keeper is gone there is nobody left to tell.
-        drop(packet::send(&socket, &bytes, &[]));
-    }
+    // When the keeper is gone there is nobody left to tell.
+    drop(say(&socket, &Word::Failed { stage: failure.stage.to_owned(), what: failure.what }));
     ExitCode::FAILURE
 }
 
@@ -52,20 +50,31 @@ enum Never {}
 
 fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
-    prepare(task).map_err(|e| Failure::of("session", &e))?;
-    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    process::new_session().map_err(|e| Failure::of("session", &e))?;
+    signal::all_to_default().map_err(|e| Failure::of("session", &e))?;
     let argv = match task.what {
         What::Service => &spec.argv,
         What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),
     };
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let strings = Strings::of(argv, &spec.env)?;
-    process::set_umask(spec.birth.umask);
     let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let candidates = candidates(program, path.as_deref());
-    let executing = serde_json::to_vec(&Word::Executing).map_err(|e| Failure::of("start", &e.into()))?;
-    packet::send(socket, &executing, &[]).map_err(|e| Failure::of("start", &e))?;
+
+    birth::temper(&spec.birth)?;
+    say(socket, &Word::Isolation { how: birth::isolate(&spec.birth, task.what) })?;
+    birth::limit(&spec.birth)?;
+    birth::assume(&spec.birth)?;
+    // As who we are now: the folder may be closed to whom we were, or to whom we are.
+    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    follow(task.keeper).map_err(|e| Failure::of("session", &e))?;
+    say(socket, &Word::Executing)?;
     Err(execute(program, &candidates, &strings, &spec.working_dir))
+}
+
+fn say(socket: &OwnedFd, word: &Word) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(word).map_err(|e| Failure::of("start", &e.into()))?;
+    packet::send(socket, &bytes, &[]).map(drop).map_err(|e| Failure::of("start", &e))
 }
 
 fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
@@ -76,14 +85,14 @@ fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
     Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
 }
 
-fn prepare(task: Task) -> io::Result<()> {
-    process::new_session()?;
+/// We end when our keeper does. After the last change of who we are, which would undo it.
+fn follow(keeper: u32) -> io::Result<()> {
     process::die_with_parent()?;
-    if process::parent() != task.keeper {
+    if process::parent() != keeper {
         // It died before we asked to die with it.
         return Err(io::ErrorKind::BrokenPipe.into());
     }
-    signal::all_to_default()
+    Ok(())
 }
 
 /// Arguments and environment as exec wants them.

@@ -1,10 +1,14 @@
-//! The only place with syscalls, through nix and rustix. Imports nothing of ours.
+//! The only place with syscalls, through nix, rustix and landlock. Imports nothing of ours.
 
+pub mod accounts;
 pub mod clock;
 pub mod daemonize;
 pub mod descriptors;
 pub mod files;
+pub mod identity;
 pub mod inotify;
+pub mod isolation;
+pub mod limits;
 pub mod lock;
 pub mod memfd;
 pub mod packet;

@@ -11,6 +11,7 @@ struct Case {
     lease: Option<Credentials>,
     sandbox: Option<SandboxBase>,
     profile: Option<&'static str>,
+    login: Option<Login>,
 }
 
 impl Case {
@@ -29,6 +30,7 @@ impl Case {
             lease: Some(lease),
             sandbox: None,
             profile: None,
+            login: None,
         }
     }
 
@@ -64,6 +66,7 @@ impl Case {
             run: 3,
             mark: "shop/a#3".into(),
             inherited: &self.inherited,
+            login: self.login.as_ref(),
             env_files: self.files.clone(),
             credentials: self.lease.as_ref(),
             region: Some("eu-west-1"),
