@@ -9,8 +9,8 @@ use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, IdentityJson, KeeperState, OwnState, Project, Service as Shown, Tree, VERSION, Variable,
-    Watch,
+    Creds, Environment, Failed, FailedKind, IdentityJson, KeeperState, OwnState, Project, Service as Shown, Tree,
+    VERSION, Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
 use crate::control::{Answer, Call, Question};

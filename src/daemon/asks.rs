@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::clocks::now;
 use super::world::{Fact, World};
-use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment};
+use crate::aws::{
+    Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment,
+};
 use crate::manifest::{Aws, Name, Service, read_env_files};
 use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;

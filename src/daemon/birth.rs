@@ -50,12 +50,7 @@ fn settle(service: &Service, own: (u32, u32)) -> Result<Who, String> {
 }
 
 /// Only root becomes somebody else. An ordinary user may say who they are.
-fn become_them(
-    service: &Service,
-    name: &str,
-    ids: (u32, u32),
-    own: (u32, u32),
-) -> Result<Option<Identity>, String> {
+fn become_them(service: &Service, name: &str, ids: (u32, u32), own: (u32, u32)) -> Result<Option<Identity>, String> {
     if own.0 == 0 {
         let mut groups = accounts::groups(name, ids.1).map_err(|error| unknown("the groups of", name, &error))?;
         groups.sort_unstable();
@@ -81,7 +76,7 @@ fn user(asked: &str, group: Option<u32>) -> Result<Account, String> {
     if let Some(account) = accounts::by_name(asked).map_err(look_up)? {
         return Ok(account);
     }
-    let Ok(uid) = asked.parse::<u32>() else {
+    let Some(uid) = number(asked) else {
         let mend = "make it (`useradd --system`), or mend `user`";
         return Err(missing("user", asked, &accounts::user_names(), mend));
     };
@@ -94,9 +89,14 @@ fn user(asked: &str, group: Option<u32>) -> Result<Account, String> {
     Ok(Account { name: uid.to_string(), uid, gid, home: "/".into(), shell: "/bin/sh".into() })
 }
 
+/// The highest one is nobody's: to the kernel it means "as it is".
+fn number(asked: &str) -> Option<u32> {
+    asked.parse().ok().filter(|number| *number != u32::MAX)
+}
+
 fn group(asked: &str) -> Result<u32, String> {
     let known = accounts::group(asked).map_err(|error| unknown("group", asked, &error))?;
-    known.or_else(|| asked.parse().ok()).ok_or_else(|| {
+    known.or_else(|| number(asked)).ok_or_else(|| {
         missing("group", asked, &accounts::group_names(), "make it (`groupadd --system`), or mend `group`")
     })
 }
@@ -120,7 +120,8 @@ pub(super) fn of_root(manifest: &Manifest) -> Option<String> {
     let own = manifest.services.values().filter(|service| service.user.is_none() && !service.external());
     let own: Vec<&str> = own.map(|service| service.name.as_str()).collect();
     let (run, names) = (if own.len() == 1 { "runs" } else { "run" }, own.join(", "));
-    (!own.is_empty()).then(|| format!("{names} {run} {OF_ROOT}; `user` in the manifest gives a service a user of its own"))
+    (!own.is_empty())
+        .then(|| format!("{names} {run} {OF_ROOT}; `user` in the manifest gives a service a user of its own"))
 }
 
 /// How the warning is known again.
@@ -185,6 +186,8 @@ mod tests {
         assert_eq!(said, format!("`user = \"{typo}\"`: this machine has no such user; did you mean `{root}`?"));
         let said = refusal(None, Some("no-such-group-of-a-test"), ROOT);
         assert!(said.ends_with("no such group; make it (`groupadd --system`), or mend `group`"), "{said}");
+        let said = refusal(Some("4294967295"), Some("1"), ROOT);
+        assert!(said.contains("no such user"), "the kernel takes it for `as it is`, which is root: {said}");
         let said = refusal(Some("4000001"), None, ROOT);
         assert!(said.ends_with("it has no group of its own; add `group`"), "{said}");
     }

@@ -29,9 +29,14 @@ pub(super) enum What {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Word {
     /// What holds of the isolation that was asked for.
-    Isolation { how: String },
+    Isolation {
+        how: String,
+    },
     Executing,
-    Failed { stage: String, what: String },
+    Failed {
+        stage: String,
+        what: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

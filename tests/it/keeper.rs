@@ -1,9 +1,11 @@
 //! Keepers and shims of the real binary, driven through `Link` as the daemon does it.
 
+mod birth;
 mod ends;
 mod kept;
 mod leftovers;
 mod starts;
+mod walls;
 
 use std::time::Duration;
 

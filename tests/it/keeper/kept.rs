@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use devsup::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
+use devsup::keeper::protocol::{Birth, Identity, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
 use devsup::keeper::{Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
@@ -39,6 +40,8 @@ pub(crate) fn misbehave() -> String {
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) spec: Spec,
+    /// What [`Setup::start`] starts.
+    pub(crate) program: String,
 }
 
 impl Setup {
@@ -65,7 +68,18 @@ impl Setup {
             ready: ReadyBy::Others,
             probes: Probes::default(),
         };
-        Self { folder, spec }
+        Self { folder, spec, program: misbehave() }
+    }
+
+    /// As another user, in a folder where that one may write, with a copy of the program that it may execute.
+    pub(crate) fn of(identity: Identity) -> Self {
+        let mut setup = Self::new();
+        fs::set_permissions(setup.folder.path(), fs::Permissions::from_mode(0o777)).expect("our own folder");
+        let program = setup.path("misbehave");
+        fs::copy(&setup.program, &program).expect("a copy");
+        setup.program = program.to_str().expect("a path of this machine").to_owned();
+        setup.spec.birth.identity = Some(identity);
+        setup
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -86,8 +100,7 @@ impl Setup {
 
     /// Starts `examples/misbehave` with these words.
     pub(crate) fn start(&self, words: &[&str]) -> Kept {
-        let program = misbehave();
-        self.start_argv(&[&[program.as_str()], words].concat())
+        self.start_argv(&[&[self.program.as_str()], words].concat())
     }
 
     pub(crate) fn start_argv(&self, argv: &[&str]) -> Kept {
