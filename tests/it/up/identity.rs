@@ -17,7 +17,7 @@ fn is_root() -> bool {
 
 const AS_SOMEBODY: &str = "name = 'shop'\n[services.a]\nuser = '65534'\ngroup = '65534'\nworking_dir = '/'\n\
     env = { OWN = 'yes' }\n\
-    command = 'echo \"$(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME ${SSH_AUTH_SOCK-none} ${XDG_STATE_HOME-none} $OWN\"; exec sleep 600'\n";
+    command = 'echo \"$(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME $(printenv SSH_AUTH_SOCK || echo none) $(printenv XDG_STATE_HOME || echo none) $OWN\"; exec sleep 600'\n";
 
 /// What the line above comes to.
 fn somebody() -> String {
@@ -48,8 +48,7 @@ fn exec_and_env_are_what_a_run_would_get() {
     let mut project = Project::new(AS_SOMEBODY);
     project.env.insert("SSH_AUTH_SOCK".into(), "/tmp/agent".into());
     project.up_sandbox();
-    let script =
-        "echo \"$(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME ${SSH_AUTH_SOCK-none} ${XDG_STATE_HOME-none} $OWN\"";
+    let script = "echo \"$(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME $(printenv SSH_AUTH_SOCK || echo none) $(printenv XDG_STATE_HOME || echo none) $OWN\"";
     let said = project.devsup(&["exec", "a", "--", "/bin/sh", "-c", script]).ok().stdout;
     assert_eq!(said, somebody());
     let status = project.devsup(&["exec", "a", "--", "cat", "/proc/self/status"]).ok().stdout;
