@@ -43,8 +43,10 @@ fn asleep() -> Child {
     child
 }
 
+type Way = (&'static str, fn(u32) -> io::Result<()>);
+
 fn attack_one(pid: u32) -> String {
-    let ways: [(&str, fn(u32) -> io::Result<()>); 11] = [
+    let ways: [Way; 11] = [
         ("environ", |pid| has_bytes(pid, "environ")),
         ("maps", |pid| has_bytes(pid, "maps")),
         ("mem", |pid| fs::File::open(format!("/proc/{pid}/mem")).map(drop)),
@@ -57,7 +59,7 @@ fn attack_one(pid: u32) -> String {
         ("ptrace", trace),
         ("signal", |pid| Ok(kill(number(pid), Signal::SIGWINCH)?)),
     ];
-    let line = |(name, way): (&str, fn(u32) -> io::Result<()>)| match way(pid) {
+    let line = |(name, way): Way| match way(pid) {
         Ok(()) => format!("attack {name} of {pid}: got\n"),
         Err(error) => format!("attack {name} of {pid}: denied ({error})\n"),
     };

@@ -104,7 +104,7 @@ fn group(asked: &str) -> Result<u32, String> {
 fn missing(key: &str, asked: &str, known: &[String], mend: &str) -> String {
     let distance = |name: &str| strsim::damerau_levenshtein(asked, name);
     let near = known.iter().min_by_key(|name| distance(name)).filter(|name| distance(name) <= 2);
-    let guess = near.map(|name| format!("did you mean `{name}`?")).unwrap_or_else(|| mend.to_owned());
+    let guess = near.map_or_else(|| mend.to_owned(), |name| format!("did you mean `{name}`?"));
     format!("`{key} = \"{asked}\"`: this machine has no such {key}; {guess}")
 }
 

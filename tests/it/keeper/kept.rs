@@ -36,6 +36,18 @@ pub(crate) fn misbehave() -> String {
     path.to_str().expect("a path of this machine").to_owned()
 }
 
+/// Have we this capability? In a container root lacks some.
+pub(crate) fn capable(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("our own");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a set");
+    u64::from_str_radix(line.trim(), 16).expect("a mask") >> number & 1 == 1
+}
+
+/// CAP_SYS_ADMIN and CAP_SETPCAP: a wall needs no `no_new_privs`.
+pub(crate) fn isolates_freely() -> bool {
+    capable(21) && capable(8)
+}
+
 /// What a run is started with; `spec` may be changed before the start.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
@@ -77,7 +89,7 @@ impl Setup {
         fs::set_permissions(setup.folder.path(), fs::Permissions::from_mode(0o777)).expect("our own folder");
         let program = setup.path("misbehave");
         fs::copy(&setup.program, &program).expect("a copy");
-        setup.program = program.to_str().expect("a path of this machine").to_owned();
+        program.to_str().expect("a path of this machine").clone_into(&mut setup.program);
         setup.spec.birth.identity = Some(identity);
         setup
     }

@@ -9,7 +9,7 @@ use devsup::keeper::protocol::{Identity, Report};
 use devsup::sys::identity;
 use devsup::sys::isolation::{self, Holds, Means, Wall};
 
-use super::kept::{Kept, Setup, misbehave};
+use super::kept::{Kept, Setup, isolates_freely, misbehave};
 use super::{LONG, stop};
 
 /// What reads another process, and what stops at the wall whatever the kernel's age.
@@ -145,13 +145,22 @@ fn a_service_of_roots_with_a_user_of_its_own_is_behind_the_same_wall() {
     neighbour.until_gone();
 }
 
+/// In some containers not even that is all.
+fn all_that_is_got_of_a_child() -> usize {
+    let said = attack(&setup(false), "child");
+    assert!(
+        ["environ", "maps", "cwd", "signal"].iter().all(|way| said.contains(&format!("attack {way} of"))),
+        "{said}"
+    );
+    let got = said.matches(": got").count();
+    assert!(got > READS.len() / 2, "{said}");
+    got
+}
+
 #[test]
 fn a_service_may_do_all_that_to_its_own_children() {
-    let own = setup(true);
-    let mut kept = own.start(&["to", "out", "attack", "child", "exit", "0"]);
-    kept.until_gone();
-    let said = own.read("out");
-    assert_eq!(said.matches(": got").count(), READS.len() + 1, "{said}");
+    let said = attack(&setup(true), "child");
+    assert_eq!(said.matches(": got").count(), all_that_is_got_of_a_child(), "{said}");
 }
 
 #[test]
@@ -162,8 +171,8 @@ fn who_has_no_right_to_isolate_otherwise_gives_up_new_privileges() {
     let own = setup(true);
     own.start(&["to", "out", "show", "/proc/self/status", "exit", "0"]).until_gone();
     let status = own.read("out");
-    let root = identity::own().0 == 0;
-    assert_eq!(status.contains("NoNewPrivs:\t1"), !root, "{status}");
+    let freely = isolates_freely();
+    assert_eq!(status.contains("NoNewPrivs:\t1"), !freely, "{status}");
     let set = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a set");
         u64::from_str_radix(line.trim(), 16).expect("a mask")
@@ -172,7 +181,7 @@ fn who_has_no_right_to_isolate_otherwise_gives_up_new_privileges() {
     let past = 1 << 21 | 1 << 38;
     assert_eq!(set("CapEff:") & past, 0);
     assert_eq!(set("CapPrm:") & past, 0);
-    assert_eq!(set("CapBnd:") & past == 0, root);
+    assert!(!freely || set("CapBnd:") & past == 0, "{status}");
 }
 
 #[test]
@@ -234,12 +243,23 @@ fn files_are_moved_across_folders_behind_the_wall() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what was not tried is said")]
 fn a_debugger_that_a_service_starts_itself_works() {
-    let own = setup(true);
-    let strace = "command -v strace > /dev/null || exit 0; strace -f -o trace /bin/true && test -s trace";
-    let mut kept = own.start_argv(&["/bin/sh", "-c", &format!("({strace}) > out 2>&1")]);
-    assert_eq!(kept.exited(), devsup::supervisor::Exit::Code(0), "{}", own.read("out"));
-    kept.until_gone();
+    let trace = |isolate| {
+        let own = setup(isolate);
+        let strace = "(strace -f -o trace /bin/true && test -s trace) > out 2>&1";
+        let mut kept = own.start_argv(&["/bin/sh", "-c", strace]);
+        let exit = kept.exited();
+        kept.until_gone();
+        (exit, own.read("out"))
+    };
+    let (without, said) = trace(false);
+    if without != devsup::supervisor::Exit::Code(0) {
+        println!("SKIPPED: strace does not work here: {said}");
+        return;
+    }
+    let (behind, said) = trace(true);
+    assert_eq!(behind, without, "{said}");
 }
 
 /// A domain is a thread's and its children's, so each of these kernels can be played in a thread of its own.
@@ -265,6 +285,7 @@ fn the_wall_of_older_kernels_keeps_readers_out_and_lets_renames_and_signals_pass
     }
     let theirs = setup(false);
     let (mut neighbour, pid) = victim(&theirs);
+    let children = all_that_is_got_of_a_child();
     for (means, wall) in [(Means::Files, Wall::Whole), (Means::Files, Wall::SignalsPass)] {
         let folder = tempfile::tempdir().expect("a folder");
         let script = format!("({RENAMES}) && exec {} attack {pid} attack child", misbehave());
@@ -274,7 +295,7 @@ fn the_wall_of_older_kernels_keeps_readers_out_and_lets_renames_and_signals_pass
             assert!(!got(&said, way, pid), "{way}: {said}");
         }
         assert!(got(&said, "signal", pid), "{said}");
-        assert_eq!(said.matches(": got").count(), READS.len() + 2, "its own child is open to it: {said}");
+        assert_eq!(said.matches(": got").count(), 1 + children, "its own child is open to it: {said}");
     }
     neighbour.order(&stop(LONG));
     neighbour.until_gone();
