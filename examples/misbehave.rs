@@ -22,6 +22,8 @@
 //! | `close-stdout`, `close-stderr` | |
 //! | `env`, `fds`, `cwd`, `ids` | prints variables' names, open descriptors, folder, `pid ppid pgid sid` |
 //! | `signals` | prints the ignored, blocked and caught signals |
+//! | `attack WHO` | tries to get at another process: a pid, `@FILE` of pids, `parent`, or a `child` of its own |
+//! | `show FILE` | prints a file, such as `/proc/self/limits` |
 //! | `to PATH` | from now on what is said or shown goes to the end of this file |
 //! | `setsid` | a session of its own |
 //! | `stop` | stops itself (SIGSTOP) |
@@ -53,6 +55,9 @@ use std::{env, fs, process, thread};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd;
+
+#[path = "misbehave/attack.rs"]
+mod attack;
 
 struct Told {
     seen: Arc<AtomicBool>,
@@ -104,6 +109,14 @@ impl Child {
                 "say" | "cry" | "mutter" | "lines" | "bytes" | "pour" => self.write(&word),
                 "env" | "fds" | "cwd" | "ids" | "signals" => {
                     let text = show(&word);
+                    self.print(&text);
+                }
+                "attack" => {
+                    let text = attack::attack(&self.word());
+                    self.print(&text);
+                }
+                "show" => {
+                    let text = fs::read_to_string(self.word()).expect("a file");
                     self.print(&text);
                 }
                 "to" => self.to = Some(self.word()),

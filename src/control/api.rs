@@ -218,6 +218,17 @@ pub struct Environment {
     pub scrubbed: Vec<String>,
     /// Whose environment later runs start from, and since when: `alice, 14:05`.
     pub from: String,
+    /// Whom a run becomes, when that is not the daemon's user.
+    #[serde(default)]
+    pub identity: Option<IdentityJson>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityJson {
+    pub uid: u32,
+    pub gid: u32,
+    /// All of them, `gid` included.
+    pub groups: Vec<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,7 +237,7 @@ pub struct Variable {
     pub name: OsString,
     #[serde(with = "os_text")]
     pub value: OsString,
-    /// Where it came from: `environment`, `env`, `env_file .env`, `devsup`, `role`.
+    /// Where it came from: `environment`, `user`, `env`, `env_file .env`, `devsup`, `role`.
     pub source: String,
     pub secret: bool,
 }

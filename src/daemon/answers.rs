@@ -4,14 +4,17 @@ use std::rc::Rc;
 
 use axum::body::Bytes;
 
+use super::birth;
 use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, VERSION, Variable, Watch,
+    Creds, Environment, Failed, FailedKind, IdentityJson, KeeperState, OwnState, Project, Service as Shown, VERSION,
+    Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
 use crate::control::{Answer, Call, Question};
+use crate::keeper::protocol::Identity;
 use crate::manifest::{Name, Service};
 use crate::supervisor::{By, Refusal, View};
 
@@ -206,10 +209,11 @@ impl World {
             return Err(refused(&service.name, super::asks::no_sandbox()));
         }
         let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
-        let child = self
-            .child_environment(service, run, held)
-            .map_err(|error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name)))?;
-        Ok(environment(service, child, reveal, self.inherited.from.clone()))
+        let failed = |error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name));
+        let who = birth::who(service).map_err(failed)?;
+        let child = self.child_environment(service, run, held, who.login.as_ref()).map_err(failed)?;
+        let identity = who.identity.map(|Identity { uid, gid, groups }| IdentityJson { uid, gid, groups });
+        Ok(Environment { identity, ..environment(service, child, reveal, self.inherited.from.clone()) })
     }
 }
 
@@ -227,6 +231,7 @@ fn environment(service: &Service, child: ChildEnvironment, reveal: bool, from: S
         env: shown.collect(),
         scrubbed: child.scrubbed,
         from,
+        identity: None,
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::clocks::now;
 use super::world::{Fact, World};
-use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, SandboxBase, Who, child_environment};
+use crate::aws::{
+    Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment,
+};
 use crate::manifest::{Aws, Name, Service, read_env_files};
 use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;
@@ -128,6 +130,7 @@ impl World {
         service: &Service,
         run: u32,
         credentials: Option<&Credentials>,
+        login: Option<&Login>,
     ) -> Result<ChildEnvironment, String> {
         let env_files = read_env_files(service).map_err(|error| error.to_string())?;
         let aws = self.aws();
@@ -138,6 +141,7 @@ impl World {
             run,
             mark: format!("{}/{}#{run}", self.brought.folder.id(), service.name),
             inherited: &self.inherited.env,
+            login,
             env_files,
             credentials,
             region,

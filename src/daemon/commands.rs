@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::begin;
+use super::birth;
 use super::clocks::now;
 use super::world::{Inherited, World};
 use crate::control::CommandRequest;
@@ -215,6 +216,8 @@ impl World {
         let known = self.manifest.services.keys().map(known).collect();
         let services = self.manifest.services.values().cloned().collect();
         self.step(Event::Loaded { services, known });
+        self.warnings.retain(|warning| !warning.contains(birth::OF_ROOT));
+        self.warnings.extend(birth::of_root(&self.manifest));
         self.look_for_occupiers();
         self.ask_externals();
     }

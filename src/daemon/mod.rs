@@ -17,6 +17,7 @@
 mod answers;
 mod asks;
 mod begin;
+mod birth;
 mod cgroups;
 mod clocks;
 mod commands;

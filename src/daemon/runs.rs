@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use super::birth;
 use super::clocks::now;
 use super::leftovers::HolderInfo;
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
-use crate::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
+use crate::keeper::protocol::{LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
 use crate::manifest::{Check, Name, Probe, Service};
@@ -63,7 +64,8 @@ impl World {
         if service.needs_lease() && credentials.is_none() {
             return Err("it has a role, but no credentials are held for it".to_owned());
         }
-        let child = self.child_environment(service, run.number, credentials.as_deref())?;
+        let who = birth::who(service)?;
+        let child = self.child_environment(service, run.number, credentials.as_deref(), who.login.as_ref())?;
         let spec = Spec {
             version: VERSION,
             project: self.brought.folder.id().to_owned(),
@@ -80,14 +82,7 @@ impl World {
                 command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
             },
             daemon: std::process::id(),
-            birth: Birth {
-                umask: service.umask.unwrap_or(self.brought.umask),
-                nice: service.nice,
-                limits: service.limits.resources.clone(),
-                identity: None,
-                isolate: service.isolate,
-                tty: service.tty,
-            },
+            birth: birth::birth(service, &who, self.brought.umask),
             ready: ready_by(service),
             probes: exec_probes(service),
         };

@@ -10,6 +10,7 @@
 //! [`find_marked`], [`end_marked`], [`keeper_of`]). Must never happen: a keeper waits for its daemon; a service waits for the daemon; a
 //! keeper ends while a descendant of it lives; a keeper deletes anything; a secret in an argv or in a keeper's environ.
 
+mod birth;
 mod failure;
 mod keep;
 mod link;

@@ -158,7 +158,11 @@ impl Run {
             return self.checks.listen(monotonic(), &mut self.outbox);
         };
         let pid = starter.pid;
-        match starter.listen() {
+        let verdict = starter.listen();
+        if let Some(how) = starter.isolation() {
+            self.outbox.put(Report::Isolation { how });
+        }
+        match verdict {
             Verdict::Undecided => {}
             Verdict::Became => {
                 self.leader = Leader::Running { pid };

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::birth;
 use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
@@ -26,18 +27,15 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// `devsup __shim`: fd 0 is the socket to the keeper; becomes the service.
 pub fn shim() -> ExitCode {
-    // While /proc/self is still ours to write to.
+    // The last step in the order of things, and done while /proc/self is still ours to write to.
     process::more_killable(OOM_SCORE);
     let Ok(mut socket) = first_acts() else { return ExitCode::FAILURE };
     let failure = match become_it(&mut socket) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    let word = Word::Failed { stage: failure.stage.to_owned(), what: failure.what };
-    if let Ok(bytes) = serde_json::to_vec(&word) {
-        // When the keeper is gone there is nobody left to tell.
-        drop(packet::send(&socket, &bytes, &[]));
-    }
+    // When the keeper is gone there is nobody left to tell.
+    drop(say(&socket, &Word::Failed { stage: failure.stage.to_owned(), what: failure.what }));
     ExitCode::FAILURE
 }
 
@@ -59,8 +57,8 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
     spec.env.extend(task.notify.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
     // Open until exec, and after it.
     let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
-    prepare(task.keeper).map_err(|e| Failure::of("session", &e))?;
-    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    process::new_session().map_err(|e| Failure::of("session", &e))?;
+    signal::all_to_default().map_err(|e| Failure::of("session", &e))?;
     let argv = match task.what {
         What::Service => &spec.argv,
         What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),
@@ -69,12 +67,23 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
     };
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let strings = Strings::of(argv, &spec.env)?;
-    process::set_umask(spec.birth.umask);
     let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let candidates = candidates(program, path.as_deref());
-    let executing = serde_json::to_vec(&Word::Executing).map_err(|e| Failure::of("start", &e.into()))?;
-    packet::send(socket, &executing, &[]).map_err(|e| Failure::of("start", &e))?;
+
+    birth::temper(&spec.birth)?;
+    say(socket, &Word::Isolation { how: birth::isolate(&spec.birth, task.what) })?;
+    birth::limit(&spec.birth)?;
+    birth::assume(&spec.birth)?;
+    // As who we are now: the folder may be closed to whom we were, or to whom we are.
+    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    follow(task.keeper).map_err(|e| Failure::of("session", &e))?;
+    say(socket, &Word::Executing)?;
     Err(execute(program, &candidates, &strings, &spec.working_dir))
+}
+
+fn say(socket: &OwnedFd, word: &Word) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(word).map_err(|e| Failure::of("start", &e.into()))?;
+    packet::send(socket, &bytes, &[]).map(drop).map_err(|e| Failure::of("start", &e))
 }
 
 /// With what else was given, in the order of [`Task`].
@@ -97,14 +106,14 @@ fn place(socket: &mut OwnedFd, number: u32, fd: OwnedFd) -> Result<OwnedFd, Fail
     placed.map_err(|e| failure::ready_fd(number, &e))
 }
 
-fn prepare(keeper: u32) -> io::Result<()> {
-    process::new_session()?;
+/// We end when our keeper does. After the last change of who we are, which would undo it.
+fn follow(keeper: u32) -> io::Result<()> {
     process::die_with_parent()?;
     if process::parent() != keeper {
         // It died before we asked to die with it.
         return Err(io::ErrorKind::BrokenPipe.into());
     }
-    signal::all_to_default()
+    Ok(())
 }
 
 /// Arguments and environment as exec wants them.

@@ -44,8 +44,15 @@ pub(super) enum What {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Word {
+    /// What holds of the isolation that was asked for.
+    Isolation {
+        how: String,
+    },
     Executing,
-    Failed { stage: String, what: String },
+    Failed {
+        stage: String,
+        what: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +69,9 @@ pub(super) enum Verdict {
 pub(super) struct Starter {
     pub(super) pid: u32,
     report: OwnedFd,
-    executing: Option<Word>,
+    /// What it said of its isolation, until that is passed on.
+    isolation: Option<String>,
+    executing: bool,
 }
 
 impl Starter {
@@ -89,11 +98,16 @@ impl Starter {
         packet::send(&report, &serde_json::to_vec(&task)?, &descriptors)?;
         let stdio = Stdio3 { stdin: theirs, stdout: Some(writers.stdout), stderr: Some(writers.stderr) };
         let pid = process::start(process::own_program(), &["__shim", name], &[], stdio)?;
-        Ok(Self { pid, report, executing: None })
+        Ok(Self { pid, report, isolation: None, executing: false })
     }
 
     pub(super) fn waits_for(&self) -> BorrowedFd<'_> {
         self.report.as_fd()
+    }
+
+    /// What holds of the isolation, once.
+    pub(super) fn isolation(&mut self) -> Option<String> {
+        self.isolation.take()
     }
 
     /// Hears what the shim has said up to now.
@@ -102,18 +116,17 @@ impl Starter {
             match packet::receive(&self.report) {
                 Ok(Received::Packet(bytes, _)) => match serde_json::from_slice(&bytes) {
                     Ok(Word::Failed { stage, what }) => return Verdict::Failed { stage, what },
-                    Ok(word) => self.executing = Some(word),
+                    Ok(Word::Isolation { how }) => self.isolation = Some(how),
+                    Ok(Word::Executing) => self.executing = true,
                     Err(_) => {}
                 },
                 Ok(Received::Empty) => return Verdict::Undecided,
                 Ok(Received::Closed) | Err(_) => {
-                    return match self.executing {
-                        Some(_) => Verdict::Became,
-                        None => Verdict::Failed {
-                            stage: "start".into(),
-                            what: "it ended before the command was executed; memory may be short".into(),
-                        },
-                    };
+                    if self.executing {
+                        return Verdict::Became;
+                    }
+                    let what = "it ended before the command was executed; memory may be short, or its `limits` too low";
+                    return Verdict::Failed { stage: "start".into(), what: what.into() };
                 }
             }
         }

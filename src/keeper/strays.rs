@@ -66,8 +66,8 @@ pub struct Marked {
 
 const MARK: &str = "DEVSUP_RUN";
 
-/// All processes of this user whose environment holds `DEVSUP_RUN=<project>/<service>#<n>`. Those without a keeper are
-/// leftovers of an earlier devsup.
+/// All processes of this user, or root's of all users (a service may have one of its own), whose environment holds
+/// `DEVSUP_RUN=<project>/<service>#<n>`. Those without a keeper are leftovers of an earlier devsup.
 pub fn find_marked(project: &str) -> Vec<Marked> {
     let uid = process::own_uid();
     let marked = |pid: u32| {
@@ -76,7 +76,8 @@ pub fn find_marked(project: &str) -> Vec<Marked> {
         (seen.state != 'Z').then(|| Marked { pid, run, comm: seen.comm, keeper: keeper_of(pid) })
     };
     let own = process::own_pid();
-    tree::all().into_iter().filter(|pid| *pid != own && tree::owner(*pid) == Some(uid)).filter_map(marked).collect()
+    let may_be = |pid: &u32| *pid != own && (uid == 0 || tree::owner(*pid) == Some(uid));
+    tree::all().into_iter().filter(may_be).filter_map(marked).collect()
 }
 
 fn run_of(mark: &str, project: &str) -> Option<RunId> {
@@ -84,12 +85,13 @@ fn run_of(mark: &str, project: &str) -> Option<RunId> {
     Some(RunId { service: Name::new(service), number: number.parse().ok()? })
 }
 
-/// The keeper that a process descends from, if one lives.
+/// The keeper of ours that a process descends from, if one lives: anybody may give a process that name.
 pub fn keeper_of(pid: u32) -> Option<u32> {
+    let uid = process::own_uid();
     let mut at = tree::look(pid)?;
     while at.parent > 1 {
         at = tree::look(at.parent)?;
-        if at.comm.starts_with("keep:") {
+        if at.comm.starts_with("keep:") && tree::owner(at.pid) == Some(uid) {
             return Some(at.pid);
         }
     }

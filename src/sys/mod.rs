@@ -1,4 +1,4 @@
-//! The only place with syscalls, through nix and rustix. Imports nothing of ours.
+//! The only place with syscalls, through nix, rustix and landlock. Imports nothing of ours.
 //!
 //! | about | where |
 //! |---|---|
@@ -12,15 +12,20 @@
 //! | waiting for many things | [`poll`], [`inotify`] |
 //! | words between processes | [`packet`], [`pipe`], [`memfd`] |
 //! | files and descriptors | [`files`], [`lock`], [`descriptors`] |
-//! | terminals, people | [`tty`], [`users`] |
+//! | what a process may do: who it is, how much, how far it reaches | [`identity`], [`limits`], [`isolation`] |
+//! | terminals, people | [`tty`], [`users`], [`accounts`] |
 
+pub mod accounts;
 pub mod cgroup;
 pub mod clock;
 pub mod daemonize;
 pub mod datagram;
 pub mod descriptors;
 pub mod files;
+pub mod identity;
 pub mod inotify;
+pub mod isolation;
+pub mod limits;
 pub mod lock;
 pub mod memfd;
 pub mod packet;

@@ -127,10 +127,10 @@ pub fn environment(pid: u32, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(entry).into_owned())
 }
 
-/// Whose it is.
+/// Whose it is. (The owner of its folder in `/proc` is root when it hides.)
 pub fn owner(pid: u32) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -151,6 +151,12 @@ mod tests {
         assert!(descendants(parent, None).contains(&own));
         assert!(!descendants(parent, Some(own)).contains(&own));
         assert!(children_by_parent().get(&parent).is_some_and(|children| children.contains(&own)));
+    }
+
+    #[test]
+    fn our_processes_are_ours() {
+        assert_eq!(owner(std::process::id()), Some(rustix::process::getuid().as_raw()));
+        assert_eq!(owner(u32::MAX), None);
     }
 
     #[test]

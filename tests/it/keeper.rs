@@ -1,10 +1,12 @@
 //! Keepers and shims of the real binary, driven through `Link` as the daemon does it.
 
+mod birth;
 mod ends;
 pub(crate) mod kept;
 mod leftovers;
 mod starts;
 mod trees;
+mod walls;
 
 use std::time::Duration;
 

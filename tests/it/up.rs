@@ -4,6 +4,7 @@ mod attach;
 mod commands;
 mod credentials;
 mod environment;
+mod identity;
 mod logs;
 mod order;
 mod refused;

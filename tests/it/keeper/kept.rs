@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use devsup::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
+use devsup::keeper::protocol::{Birth, Identity, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
 use devsup::keeper::{Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
@@ -36,12 +37,26 @@ pub(crate) fn misbehave() -> String {
     path.to_str().expect("a path of this machine").to_owned()
 }
 
+/// Have we this capability? In a container root lacks some.
+pub(crate) fn capable(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("our own");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a set");
+    u64::from_str_radix(line.trim(), 16).expect("a mask") >> number & 1 == 1
+}
+
+/// CAP_SYS_ADMIN and CAP_SETPCAP: a wall needs no `no_new_privs`.
+pub(crate) fn isolates_freely() -> bool {
+    capable(21) && capable(8)
+}
+
 /// What a run is started with; `spec` may be changed before the start.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) spec: Spec,
     /// Where the run is put.
     pub(crate) group: Option<Group>,
+    /// What [`Setup::start`] starts.
+    pub(crate) program: String,
 }
 
 impl Setup {
@@ -68,7 +83,7 @@ impl Setup {
             ready: ReadyBy::Others,
             probes: Probes::default(),
         };
-        Self { folder, spec, group: None }
+        Self { folder, spec, group: None, program: misbehave() }
     }
 
     /// The same in a cgroup of its own; `None`: there is none to be had here.
@@ -84,6 +99,17 @@ impl Setup {
             Some(setup) => test(setup),
             None => skipped("the half with a cgroup: none can be made here"),
         }
+    }
+
+    /// As another user, in a folder where that one may write, with a copy of the program that it may execute.
+    pub(crate) fn of(identity: Identity) -> Self {
+        let mut setup = Self::new();
+        fs::set_permissions(setup.folder.path(), fs::Permissions::from_mode(0o777)).expect("our own folder");
+        let program = setup.path("misbehave");
+        fs::copy(&setup.program, &program).expect("a copy");
+        program.to_str().expect("a path of this machine").clone_into(&mut setup.program);
+        setup.spec.birth.identity = Some(identity);
+        setup
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -104,8 +130,7 @@ impl Setup {
 
     /// Starts `examples/misbehave` with these words.
     pub(crate) fn start(&self, words: &[&str]) -> Kept {
-        let program = misbehave();
-        self.start_argv(&[&[program.as_str()], words].concat())
+        self.start_argv(&[&[self.program.as_str()], words].concat())
     }
 
     pub(crate) fn start_argv(&self, argv: &[&str]) -> Kept {
