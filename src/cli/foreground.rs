@@ -243,3 +243,20 @@ fn child_code(exit: ExitJson) -> Code {
         ExitJson::Signal(signal) => Code(u8::try_from(128 + signal).unwrap_or(255)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::sample;
+
+    #[test]
+    fn what_somebody_else_runs_keeps_no_up_from_ending() {
+        let mut watch = sample::watch(vec![sample::external("db", true), sample::service("a", State::Done, "done")]);
+        for there in [true, false] {
+            watch.services[0] = sample::external("db", there);
+            assert!(is_over(&[], None, Hold::Launched, &watch));
+        }
+        watch.services[1] = sample::running("a", 1);
+        assert!(!is_over(&[], None, Hold::Launched, &watch));
+    }
+}

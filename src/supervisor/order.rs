@@ -64,7 +64,7 @@ impl Supervisor {
     /// What is left of the lease its run lives on, if that run is due for nothing but credentials and nobody forbids it.
     fn due_left(slot: &Slot, now: Now) -> Option<i64> {
         if !slot.active()
-            || slot.replacing.is_some()
+            || slot.replacement_under_way().is_some()
             || slot.runs.len() != 1
             || slot.hold.is_some()
             || slot.occupied.is_some()
@@ -95,7 +95,7 @@ fn pressing(slot: &Slot) -> i64 {
 
 /// What a replacement under way will still take, by what the last one took; `None`: none is, or none that can be waited for.
 fn remaining(slot: &Slot, now: Now) -> Option<i64> {
-    let replacing = slot.replacing.as_ref()?;
+    let replacing = slot.replacement_under_way()?;
     let stuck = slot.runs.iter().any(super::service::Run::stuck);
     (!stuck).then(|| (millis(slot.expected_cost()) - millis(now.mono.since(replacing.began))).max(0))
 }

@@ -99,6 +99,9 @@ impl Supervisor {
         let timeout = slot.stop_timeout.take().unwrap_or(slot.entry.stop_timeout);
         if let StopWhy::Replaced(reasons) = &why {
             slot.count_unwell(number, reasons, now);
+            if slot.replacement_under_way().is_none() {
+                slot.replacing = None;
+            }
             slot.replacing.get_or_insert_with(|| Replacing { why: reasons.clone(), began: now.mono, old_ended: None });
         }
         if why == StopWhy::Leftover {

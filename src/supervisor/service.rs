@@ -281,6 +281,11 @@ impl Slot {
         self.entry.role.as_ref().is_some_and(|role| role.delivery == Delivery::Env)
     }
 
+    /// A replacement that somebody may wait for: not one whose new run is not ready in time.
+    pub(super) fn replacement_under_way(&self) -> Option<&Replacing> {
+        self.replacing.as_ref().filter(|_| !self.serving().is_some_and(Run::is_overdue))
+    }
+
     /// What a replacement is expected to take.
     pub(super) fn expected_cost(&self) -> Duration {
         self.cost.unwrap_or(Duration::from_secs(2) + self.entry.ready_timeout())

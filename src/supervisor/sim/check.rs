@@ -177,6 +177,9 @@ impl World {
     }
 
     fn judge_note(&mut self, note: &Note) {
+        if let (Happening::Released, Some(service)) = (&note.what, &note.service) {
+            self.begin_promptness_anew(service);
+        }
         if let (Happening::NotReadyInTime { .. }, Some(service), Some(number)) = (&note.what, &note.service, note.run) {
             let run = RunId { service: service.clone(), number };
             let tree = &self.trees[&run];
@@ -184,6 +187,13 @@ impl World {
             assert!(due && !tree.is_ready(self.now), "{run} is called late and is not; {}", self.story());
             let first = self.ledger.late.insert(run.clone());
             assert!(first, "{run} is called late twice; {}", self.story());
+        }
+    }
+
+    /// What stood in the way of a replacement is gone.
+    pub(super) fn begin_promptness_anew(&mut self, service: &Name) {
+        for (_, tree) in self.trees.iter_mut().filter(|(run, _)| run.service == *service) {
+            tree.unwell = tree.unwell.map(|_| self.now.mono);
         }
     }
 
@@ -287,7 +297,7 @@ impl World {
     /// Late is told when it is late, unwell is replaced, and a changed file is one more chance: all of it promptly.
     fn check_checks(&self, view: &View) {
         let prompt = Duration::from_secs(6);
-        let held = self.ledger.held.get(&view.name).is_some_and(|&until| until + prompt > self.now.boot);
+        let held = self.ledger.held.get(&view.name).is_some_and(|&until| until > self.now.boot);
         let mut live = self.trees.iter().filter(|(run, tree)| run.service == view.name && tree.live());
         let only = live.next().filter(|_| live.next().is_none());
         if let Some((run, tree)) = only.filter(|_| view.want == Want::Up) {
@@ -326,7 +336,7 @@ impl World {
         self.check_checks(view);
         // Promptness: nobody lives on an expired lease for more than a start and a look take, without an excuse.
         let expired = view.lease.as_ref().is_some_and(|lease| lease.left_ms < -6_000);
-        let lives_expired = view.state == State::Running && expired;
+        let lives_expired = (view.state == State::Running || view.overdue && !view.external) && expired;
         let service = self.services.iter().find(|service| service.name == view.name);
         let rotates = service
             .and_then(|service| service.role.as_ref())

@@ -16,8 +16,11 @@ impl World {
     pub(super) fn command(&mut self, command: Command) {
         let by = by(1 + u32::try_from(self.rng.next() % 2).expect("small"));
         let request = format!("{}", self.rng.next());
+        let refused = self.supervisor.refuses(&by, &command).is_some();
         let event = Event::Commanded { request, by, command };
-        self.ledger.commanded(&event, self.now);
+        if !refused {
+            self.ledger.commanded(&event, self.now);
+        }
         self.step(event.clone());
         if self.rng.next().is_multiple_of(5) {
             // The same request, sent twice by a nervous client.
@@ -100,10 +103,7 @@ impl World {
             self.services.push(Arc::new(changed));
         }
         self.ledger.trouble(service, self.now);
-        // Promptness is counted from now.
-        for (_, tree) in self.trees.iter_mut().filter(|(run, _)| run.service == *service) {
-            tree.unwell = tree.unwell.map(|_| self.now.mono);
-        }
+        self.begin_promptness_anew(service);
         let services = self.services.clone();
         self.step(Event::Loaded { services, known: Vec::new() });
         self.ask_outside();

@@ -333,10 +333,7 @@ impl World {
             Event::FileChanged { service, .. } => self.ledger.changed(service, self.now),
             Event::Traced { run, by: None } => {
                 self.debuggers.remove(run);
-                // Promptness is counted from now.
-                if let Some(tree) = self.trees.get_mut(run) {
-                    tree.unwell = tree.unwell.map(|_| self.now.mono);
-                }
+                self.begin_promptness_anew(&run.service);
             }
             Event::Granted { service, lease, .. } => self.ledger.granted(service, lease.id),
             Event::Refused { service, .. } => self.ledger.trouble(service, self.now),
@@ -365,6 +362,10 @@ impl World {
     fn learn_ready(&mut self, run: &RunId) {
         let Some(tree) = self.trees.get_mut(run).filter(|tree| tree.live() && !tree.ready) else { return };
         tree.ready = true;
+        if tree.within.is_some_and(|within| self.now.mono.since(tree.spawned) > within) {
+            // A lease may well run out meanwhile.
+            self.ledger.trouble(&run.service, self.now);
+        }
         let sick = self.tempers[&run.service].sick;
         if sick == 0 {
             return;

@@ -261,6 +261,14 @@ fn reports_of_a_run_that_is_over_change_nothing() {
     stage.restart("a");
     stage.over("a", 1, 0);
     stage.started("a", 2);
+    stage.restart("a");
+    stage.happened("a", &Happening::Ready);
+    stage.ready("a", 2);
+    stage.health("a", 2, Some("late"));
+    assert_eq!(stage.happened("a", &Happening::Ready), 0, "it is on its way out");
+    assert_eq!(stage.happened("a", &Happening::Unhealthy { what: "late".into() }), 0);
+    stage.over("a", 2, 0);
+    stage.started("a", 3);
     stage.said();
     let before = stage.view("a");
     stage.not_ready("a", 1, "late");

@@ -35,6 +35,32 @@ fn a_dependent_of_a_failure_says_for_whom_it_waits() {
 }
 
 #[test]
+fn a_failed_service_shows_how_its_runs_ended_and_its_last_lines() {
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.a]\ncommand = ['{}', 'say', 'no such table: users', 'exit', '3']\nmax_restarts = 1\n\
+         backoff = {{ first = '10ms' }}\n",
+        misbehave()
+    ));
+    project.devsup(&["up", "-d", "--sandbox"]);
+    crate::project::wait_until("it has given up", || project.service("a").status == "failed: exit 3");
+    let a = project.service("a");
+    let ended: Vec<_> = a.exits.iter().map(|past| (past.run, past.what.as_str())).collect();
+    assert_eq!(ended, [(1, "crashed"), (2, "crashed")], "{a:#?}");
+    let shown = project.devsup(&["ps", "a"]).ends(3).stdout;
+    for words in [
+        "status       failed: exit 3",
+        "why          gave up after 2 crashes (max_restarts = 1)",
+        "next         `devsup restart a` tries again",
+        "last exits",
+        "run 2  exit 3 after 0s, crashed",
+        "last lines",
+        "no such table: users",
+    ] {
+        assert!(shown.contains(words), "{words} is missing in\n{shown}");
+    }
+}
+
+#[test]
 fn down_says_for_whom_it_waits() {
     let project = Project::new(&format!(
         "name = 'shop'\n[services.a]\ncommand = ['{}', 'ignore', 'TERM', 'say', 'deaf', 'sleep', '600']\nstop_timeout = '3s'\n",
