@@ -46,9 +46,9 @@ impl Base {
         Some(Self { above, group, path: path.to_owned(), asked_for: Vec::new() })
     }
 
-    fn make(path: PathBuf, name: &str) -> Result<Self, String> {
+    fn make(path: &Path, name: &str) -> Result<Self, String> {
         let sentence = |error: std::io::Error| format!("no cgroup can be made in `{}`: {error}", path.display());
-        let above = Cgroup::open(&path).map_err(sentence)?;
+        let above = Cgroup::open(path).map_err(sentence)?;
         let group = above.make(name).map_err(sentence)?;
         let base = Self { above, group, path: path.join(name), asked_for: Vec::new() };
         // Whoever may do this may do it with every run.
@@ -165,14 +165,14 @@ impl Cgroups {
         let above = outside.and_then(Path::parent).unwrap_or(&own).to_owned();
         // Before it is made, so that it is found whenever we die.
         self.write_down(Some(&above.join(name)));
-        let base = Base::make(above, name)?;
+        let base = Base::make(&above, name)?;
         self.earlier.retain(|earlier| earlier.path != base.path);
         Ok(base)
     }
 
     fn write_down(&self, coming: Option<&Path>) {
         let paths = self.all().map(|base| base.path.as_path()).chain(coming);
-        let text: String = paths.map(|path| format!("{}\n", path.display())).collect();
+        let text = paths.fold(String::new(), |text, path| format!("{text}{}\n", path.display()));
         let written = if text.is_empty() { fs::remove_file(&self.record) } else { fs::write(&self.record, text) };
         if let Err(error) = written.or_else(|error| if self.record.exists() { Err(error) } else { Ok(()) }) {
             tracing::warn!(%error, "the place of the cgroups could not be written down");

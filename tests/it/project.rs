@@ -236,11 +236,12 @@ impl Drop for Project {
         while !self.alive().is_empty() && monotonic() < until {
             thread::sleep(Duration::from_millis(20));
         }
-        let groups = self.cgroups();
-        groups.iter().for_each(|path| crate::groups::remove(path));
-        let left = self.alive();
+        let (groups, left) = (self.cgroups(), self.alive());
         for (pid, _) in &left {
             kill(Pid::from_raw(i32::try_from(*pid).expect("a pid")), Signal::SIGKILL).ok();
+        }
+        for path in &groups {
+            crate::groups::remove(path);
         }
         if !thread::panicking() {
             assert!(ended.is_some(), "`down` did not end: {:#?}", down.so_far());

@@ -2,9 +2,10 @@
 
 use devsup::control::api::Service;
 use devsup::supervisor::State;
+use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
-use super::trees::both;
+use super::trees::{both, services};
 use super::{STUBBORN, badly, daemon, keeper_of, lives, send, tree_of, until_gone, until_nothing_is_left};
 use crate::project::{Project, wait_until};
 
@@ -161,16 +162,16 @@ const POLITE: &str = "fork setsid [ sleep 600 ] daemon [ sleep 600 ] sleep 600";
 #[expect(clippy::print_stderr, reason = "measured, and not judged: the machine may be busy")]
 fn polite_ones_go_at_once_when_the_daemon_is_killed() {
     let polite = badly(POLITE);
-    let many: String = (0..10).map(|n| format!("[services.s{n}]\ncommand = {polite}\n")).collect();
+    let many = services(10, &polite);
     both(&format!("name = \"polite\"\n{many}"), |project| {
         project.devsup(&["up", "-d", "--wait"]).ok();
         let trees: Vec<u32> = (0..10).flat_map(|n| tree_of(keeper_of(&project, &format!("s{n}")), 3)).collect();
-        let begun = devsup::sys::clock::monotonic();
+        let begun = monotonic();
         send(daemon(&project), Signal::SIGKILL);
         while trees.iter().any(|&pid| lives(pid)) {
-            assert!(devsup::sys::clock::monotonic() - begun < crate::project::DEADLINE, "they live on");
+            assert!(monotonic().saturating_sub(begun) < crate::project::DEADLINE, "they live on");
         }
-        let took = devsup::sys::clock::monotonic() - begun;
+        let took = monotonic().saturating_sub(begun);
         eprintln!("{}: 30 processes gone {took:?} after the daemon", project.env["DEVSUP_TREE"]);
         until_nothing_is_left(&project);
     });
@@ -220,7 +221,7 @@ fn keepers(project: &Project) -> Vec<u32> {
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_a_start_leaves_nothing() {
     let polite = badly(POLITE);
-    let many: String = (0..4).map(|n| format!("[services.s{n}]\ncommand = {polite}\n")).collect();
+    let many = services(4, &polite);
     both(&format!("name = \"early\"\n{many}"), |project| {
         for (started, deep) in [(0, false), (1, false), (2, true), (4, false), (4, true)] {
             let mut up = project.spawn(&["up", "-d"]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use devsup::control::api::{Service, Tree};
 use devsup::supervisor::State;
+use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
 use super::{STUBBORN, badly, daemon, keeper_of, lives, send, tree_of, until_gone};
@@ -23,6 +24,11 @@ pub(super) fn both(manifest: &str, test: impl Fn(Project)) {
         project.env.insert("DEVSUP_TREE".into(), mode.into());
         test(project);
     }
+}
+
+/// `s0`, `s1` … of a manifest, all the same.
+pub(super) fn services(count: usize, command: &str) -> String {
+    (0..count).fold(String::new(), |all, n| format!("{all}[services.s{n}]\ncommand = {command}\n"))
 }
 
 /// What `ps` is to say.
@@ -56,7 +62,7 @@ fn keeper_or_nobody(project: &Project) -> u32 {
 
 #[test]
 fn after_down_no_keeper_and_no_cgroup_is_left() {
-    let many: String = (0..8).map(|n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+    let many = services(8, "[\"sleep\", \"600\"]");
     both(&format!("name = \"many\"\n{many}"), |project| {
         project.devsup(&["up", "-d", "--wait"]).ok();
         let keepers: Vec<u32> = devsup::sys::tree::children(daemon(&project));
@@ -215,9 +221,9 @@ fn a_scope_of_the_service_manager_is_asked_for() {
     project.devsup(&["down"]).ok();
 
     says("exec sleep 60");
-    let begun = devsup::sys::clock::monotonic();
+    let begun = monotonic();
     project.devsup(&["up", "-d", "--wait"]).ok();
-    assert!(devsup::sys::clock::monotonic() - begun >= Duration::from_secs(2), "it was waited for, and not for ever");
+    assert!(monotonic().saturating_sub(begun) >= Duration::from_secs(2), "it was waited for, and not for ever");
     assert!(log().contains("did not end within 2 s"), "{}", log());
     project.devsup(&["down"]).ok();
 
