@@ -75,12 +75,13 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
 
 /// With the descriptor that the service writes to when it is ready, if there is one.
 fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, Option<OwnedFd>)> {
-    let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
+    let Received::Packet(bytes, mut descriptors) = packet::receive(socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let mut descriptors = descriptors.into_iter();
-    let spec = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
-    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(&spec)?)?, descriptors.next()))
+    let task: Task = serde_json::from_slice(&bytes)?;
+    let given = task.ready_fd.and_then(|_| descriptors.pop());
+    let spec = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((task, serde_json::from_slice(&memfd::read(spec)?)?, given))
 }
 
 /// The number that was promised, whoever has it: of what is open here, only the socket and `fd` itself may.

@@ -16,7 +16,7 @@ pub(super) struct Task {
     pub(super) what: What,
     /// The value of `NOTIFY_SOCKET`.
     pub(super) notify: Option<String>,
-    /// The number of the descriptor that comes second.
+    /// The number in the service of the descriptor that comes last.
     pub(super) ready_fd: Option<u32>,
 }
 
