@@ -1,7 +1,7 @@
 //! What goes wrong, against the real binary: AWS that is down or refuses, services that misbehave, a daemon and keepers that
 //! are killed, secrets that are searched for, and callers at the control socket who mean no good.
 
-mod callers;
+pub(crate) mod callers;
 mod disk;
 mod idle;
 mod killed;
