@@ -18,7 +18,7 @@ pub(super) struct Task {
     pub(super) cgroup: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub(super) notify: Option<String>,
-    /// The number of the descriptor that comes then.
+    /// The number in the service of the descriptor that comes last.
     pub(super) ready_fd: Option<u32>,
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::tree;
+
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -74,18 +76,26 @@ pub fn holds(pid: u32, inodes: &[u64]) -> Holds {
     let hidden = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(entries) => entries,
-        Err(error) if hidden(&error) => return Holds::Unknown,
+        Err(error) if hidden(&error) => return unless_ended(pid),
         Err(_) => return Holds::No,
     };
     for entry in entries {
         match entry.and_then(|entry| fs::read_link(entry.path())) {
             Ok(to) if to.to_str().and_then(socket).is_some_and(|inode| inodes.contains(&inode)) => return Holds::Yes,
-            Err(error) if hidden(&error) => return Holds::Unknown,
+            Err(error) if hidden(&error) => return unless_ended(pid),
             // A descriptor may be closed while we look.
             Ok(_) | Err(_) => {}
         }
     }
     Holds::No
+}
+
+/// One that has ended and was not waited for holds nothing, and shows even that to root only.
+fn unless_ended(pid: u32) -> Holds {
+    match tree::look(pid) {
+        Some(process) if process.state != 'Z' => Holds::Unknown,
+        Some(_) | None => Holds::No,
+    }
 }
 
 /// `socket:[12345]`

@@ -2,7 +2,7 @@
 //! are killed, secrets that are searched for, and callers at the control socket who mean no good.
 
 mod attacker;
-mod callers;
+pub(crate) mod callers;
 mod disk;
 mod idle;
 mod killed;

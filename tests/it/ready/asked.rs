@@ -1,6 +1,7 @@
 //! Services that are asked until they are ready: tcp, http, exec; and those that never are.
 
 use super::{address, words};
+use crate::faults::callers::own_state;
 use crate::project::Project;
 
 /// The events of a project as `service event`, oldest first.
@@ -24,7 +25,8 @@ fn a_dependent_starts_when_the_port_answers() {
          [services.a]\ncommand = 'sleep 600'\ndepends_on = {{ db = 'ready' }}\n",
         words(&format!("wait-for go listen {at} sleep 600"))
     ));
-    project.devsup(&["up", "-d"]);
+    // It waits until both are started.
+    let up = project.spawn(&["up", "-d"]);
     let all = project.until(
         |all| {
             all.iter()
@@ -37,6 +39,7 @@ fn a_dependent_starts_when_the_port_answers() {
     project.write("go", "");
     project.until(|all| all.iter().all(|one| one.ready), "both are ready");
     comes_before(&events(&project), "db ready", "a starting");
+    up.finish().ok();
 }
 
 #[test]
@@ -154,25 +157,13 @@ fn many_restarts_leave_no_descriptor() {
     let at = address();
     let project = Project::new(&format!(
         "name = 'shop'\n\
-         [services.a]\ncommand = {}\nready = {{ tcp = '{at}', interval = '20ms' }}\nlive = {{ tcp = '{at}', interval = '20ms' }}\n\
-         [services.b]\ncommand = 'sleep 600'\nready = {{ exec = 'true', interval = '20ms' }}\nlive = {{ exec = 'true', interval = '20ms' }}\n",
+         [services.a]\ncommand = {}\nready = {{ tcp = '{at}', interval = '50ms' }}\nlive = {{ tcp = '{at}', interval = '50ms' }}\n\
+         [services.b]\ncommand = 'sleep 600'\nready = {{ exec = 'true', interval = '50ms' }}\nlive = {{ exec = 'true', interval = '50ms' }}\n",
         words(&format!("listen {at} sleep 600"))
     ));
     project.devsup(&["up", "-d", "--wait"]).ok();
-    let daemon = std::fs::read_to_string(project.state().expect("a state folder").join("lock")).expect("a lock");
-    let daemon: serde_json::Value = serde_json::from_str(&daemon).expect("who holds it");
-    let pid = u32::try_from(daemon["pid"].as_u64().expect("a pid")).expect("a pid");
     // Connections and commands come and go: the least of many looks is what stays.
-    let least = || {
-        let count = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours").count();
-        (0..50)
-            .map(|_| {
-                std::thread::sleep(std::time::Duration::from_millis(2));
-                count()
-            })
-            .min()
-            .expect("fifty")
-    };
+    let least = || (0..10).map(|_| own_state(&project).fds).min().expect("ten looks");
     let before = least();
     for n in 2..=15 {
         project.devsup(&["restart", "--all"]).ok();

@@ -13,7 +13,8 @@ fn a_dependent_waits_until_the_other_is_there_and_it_is_seen_to_go() {
          [services.db]\nready = {{ tcp = '{at}', interval = '50ms' }}\n\
          [services.a]\ncommand = 'sleep 600'\ndepends_on = {{ db = 'ready' }}\n"
     ));
-    project.devsup(&["up", "-d"]);
+    // It waits until `a` is started.
+    let up = project.spawn(&["up", "-d"]);
     let refused = |text: &String| text.contains("connection refused");
     let all = project.until(
         |all| all.iter().any(|one| one.name == "db" && (refused(&one.status) || one.why.as_ref().is_some_and(refused))),
@@ -22,6 +23,7 @@ fn a_dependent_waits_until_the_other_is_there_and_it_is_seen_to_go() {
     assert!(all.iter().all(|one| one.pid.is_none()), "{all:#?}");
     let db = TcpListener::bind(&at).expect("nobody else has it");
     project.until(|all| all.iter().all(|one| one.ready), "both are ready");
+    up.finish().ok();
     assert!(project.service("db").external && project.service("db").pid.is_none());
     drop(db);
     project.until_one("db", |db| !db.ready, "it went away");

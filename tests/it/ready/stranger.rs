@@ -11,7 +11,8 @@ fn a_stranger_on_the_port_does_not_make_ready_and_is_named() {
         let at = address();
         let project = Project::new(&format!(
             "name = 'shop'\n[services.a]\ncommand = {}\nready = {{ {}, interval = '50ms' }}\n",
-            words(&format!("wait-for go http {at} 200 sleep 600")),
+            // A zombie of its tree hides nothing.
+            words(&format!("fork [ exit 0 ] wait-for go http {at} 200 sleep 600")),
             check.replace("{}", &at)
         ));
         let stranger = TcpListener::bind(&at).expect("nobody else has it");
