@@ -16,6 +16,7 @@
 
 mod answers;
 mod asks;
+mod attach;
 mod begin;
 mod clocks;
 mod commands;

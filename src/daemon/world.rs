@@ -22,7 +22,7 @@ use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Now, Refusal, RunId, Supervisor, Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Now, Reason, Refusal, RunId, Supervisor, Wake, Wall,
 };
 use crate::sys::lock::Lock;
 use crate::sys::peer::Pidfd;
@@ -85,6 +85,9 @@ pub(super) struct Held {
     pub(super) issued_key: Option<String>,
     /// What holds of the isolation that was asked for.
     pub(super) isolation: Option<String>,
+    /// It has a terminal, and this is why it was started.
+    pub(super) tty: bool,
+    pub(super) why: Vec<Reason>,
 }
 
 /// An order that its keeper has not taken.

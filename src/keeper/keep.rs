@@ -12,6 +12,7 @@ use super::output::Output;
 use super::protocol::{Hello, Order, Report, Spec, VERSION};
 use super::run::Run;
 use super::starter::{Starter, What};
+use super::terminal::Terminal;
 use crate::sys::clock::monotonic;
 use crate::sys::packet::{self, Received, Sent};
 use crate::sys::poll::{self, For};
@@ -83,7 +84,15 @@ impl Newborn {
             return Ok(());
         }
         process::rename(&format!("keep:{}", spec.run))?;
-        let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
+        let owner = spec.birth.identity.as_ref().map(|identity| identity.uid);
+        let terminal = match spec.birth.tty.then(|| Terminal::open(owner)).transpose() {
+            Ok(terminal) => terminal,
+            Err(e) => {
+                refuse(format!("`tty`: no terminal can be made: {e}; `/dev/pts` must be mounted"));
+                return Ok(());
+            }
+        };
+        let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs, terminal)?;
         let name = spec.run.to_string();
         let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers) {
             Ok(starter) => starter,
@@ -168,7 +177,7 @@ impl Keeper {
         let shims = interests.len();
         interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
         let pipes = interests.len();
-        interests.extend(self.run.output.waits_for(now).map(|fd| (fd, For::Reading)));
+        interests.extend(self.run.output.waits_for(now));
         let says = poll::wait(&interests, due.map(|due| due.saturating_sub(now)))?;
         let mut fixed = says.iter().copied().take(shims);
         let mut next = |there: bool| there && fixed.next().unwrap_or(false);
@@ -185,10 +194,13 @@ impl Keeper {
     fn hear(&mut self, now: Duration) {
         while let Some(socket) = &self.socket {
             match packet::receive(socket) {
-                Ok(Received::Packet(bytes, _)) => {
+                Ok(Received::Packet(bytes, descriptors)) => {
                     // A word of another version is no order.
                     if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
                         self.run.obey(&order, now);
+                        if let (Order::Attach { size }, Some(socket)) = (order, descriptors.into_iter().next()) {
+                            self.run.output.attach(socket, size);
+                        }
                     }
                 }
                 Ok(Received::Empty) => return,
@@ -218,10 +230,13 @@ impl Keeper {
         if let Some(report) = output.trouble() {
             outbox.put(report);
         }
-        output.finish();
+        let terminal = output.finish();
         outbox.put(Report::Gone);
         if let Some(socket) = &self.socket {
             outbox.send_all(socket);
+        }
+        if let Some(terminal) = terminal {
+            terminal.end();
         }
     }
 }

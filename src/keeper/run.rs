@@ -162,7 +162,8 @@ impl Run {
                     drop(signal::send(pid, *signal));
                 }
             }
-            Order::Probe { .. } => {}
+            // The connection came beside it: see `attach`.
+            Order::Probe { .. } | Order::Attach { .. } => {}
             Order::LookForDebugger => {
                 let by = tree::debugger(self.command_pid());
                 self.outbox.put(Report::Traced { by });
@@ -287,6 +288,7 @@ impl Run {
         self.leader = Leader::Ended;
         let exit = exit(end);
         self.outbox.put(Report::Exited { exit });
+        self.output.exited(exit);
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
         if tree::is_empty(self.command_pid()) {

@@ -1,7 +1,7 @@
 //! `devsup __shim`: the short life between keeper and service. Makes the process what was promised, then becomes it,
 //! keeping the pid.
 //!
-//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log. What goes wrong is said over the socket in one
+//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log, or the terminal. What goes wrong is said over the socket in one
 //! sentence; when exec closes it, the service is running.
 
 use std::ffi::{CString, OsStr, OsString};
@@ -15,7 +15,7 @@ use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
 use crate::sys::packet::Received;
-use crate::sys::{descriptors, memfd, packet, process, signal};
+use crate::sys::{descriptors, memfd, packet, process, pty, signal};
 
 /// Services go before keepers when memory is short.
 const OOM_SCORE: i32 = 200;
@@ -53,6 +53,10 @@ enum Never {}
 fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
     let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
     prepare(task).map_err(|e| Failure::of("session", &e))?;
+    // Of the service only: what runs beside it must not take the terminal from it.
+    if spec.birth.tty && task.what == What::Service {
+        pty::take_as_own().map_err(|e| Failure::of("terminal", &e))?;
+    }
     process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
     let argv = match task.what {
         What::Service => &spec.argv,

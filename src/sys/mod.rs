@@ -12,6 +12,8 @@ pub mod peer;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod pty;
+pub mod raw;
 pub mod signal;
 pub mod timer;
 pub mod tree;

@@ -12,6 +12,7 @@ use rustix::time::Timespec;
 pub enum For {
     Reading,
     ReadingAndWriting,
+    Writing,
 }
 
 /// Waits until one of these can be read (or written, or has hung up), or until the time is over; `None`: for ever.
@@ -23,6 +24,7 @@ pub fn wait(interests: &[(BorrowedFd<'_>, For)], timeout: Option<Duration>) -> i
             let flags = match what {
                 For::Reading => PollFlags::IN,
                 For::ReadingAndWriting => PollFlags::IN | PollFlags::OUT,
+                For::Writing => PollFlags::OUT,
             };
             PollFd::from_borrowed_fd(*fd, flags)
         })
