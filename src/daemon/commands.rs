@@ -202,6 +202,7 @@ impl World {
         let services = self.manifest.services.values().cloned().collect();
         self.step(Event::Loaded { services, known });
         self.look_for_occupiers();
+        self.look_at_files();
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {

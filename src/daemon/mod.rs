@@ -25,6 +25,7 @@ mod leftovers;
 mod runs;
 mod sandbox_child;
 mod sentences;
+mod watch;
 mod watched;
 mod world;
 
@@ -37,7 +38,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::control::{Answered, Start};
 
@@ -241,9 +242,10 @@ fn world(
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
         journal,
+        watches: None,
         keepers,
         facts,
-        watchers: watch::Sender::new(Bytes::new()),
+        watchers: tokio::sync::watch::Sender::new(Bytes::new()),
         answered: VecDeque::new(),
         finished: false,
         stepped: now(),

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::clocks::now;
 use super::journal::Journal;
 use super::sandbox_child::SandboxChild;
+use super::watch::Watches;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
 use crate::control::api::{Done, Environment};
@@ -60,6 +61,8 @@ pub(super) enum Fact {
     SandboxUp(SandboxBase),
     SandboxDown(String),
     SandboxAgain,
+    /// Not everything that is to be watched can be. One sentence.
+    FilesUnseen(String),
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -162,6 +165,8 @@ pub(super) struct World {
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
     pub(super) journal: Journal,
+    /// Files whose change replaces a run.
+    pub(super) watches: Option<Watches>,
     pub(super) keepers: Keepers,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
     pub(super) watchers: watch::Sender<Bytes>,
@@ -187,6 +192,7 @@ impl World {
             Fact::SandboxUp(base) => self.sandbox_up(base),
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
+            Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
         }
     }

@@ -69,13 +69,7 @@ impl Terminal {
             drop(self.pty.resize(Size { rows: size.rows.saturating_add(1), ..size }));
         }
         drop(self.pty.resize(size));
-        self.attached.push(Attached {
-            socket,
-            words: Words::default(),
-            keys: Vec::new(),
-            out: Vec::new(),
-            missed: 0,
-        });
+        self.attached.push(Attached { socket, words: Words::default(), keys: Vec::new(), out: Vec::new(), missed: 0 });
     }
 
     /// The service wrote this.
@@ -219,9 +213,9 @@ mod tests {
         (terminal, far)
     }
 
-    /// All there is now.
-    fn heard(mut far: &UnixStream) -> Vec<Word> {
-        let (mut words, mut bytes, mut all) = (Words::default(), [0; 65536], Vec::new());
+    /// All there is now; a word may go on with the next look.
+    fn heard(mut far: &UnixStream, words: &mut Words) -> Vec<Word> {
+        let (mut bytes, mut all) = (vec![0; 65536], Vec::new());
         while let Ok(n @ 1..) = far.read(&mut bytes) {
             words.take(&bytes[..n]);
             while let Some(word) = words.next_word().unwrap() {
@@ -235,15 +229,15 @@ mod tests {
     fn who_does_not_read_misses_the_middle_and_is_told_how_much() {
         let (mut terminal, far) = terminal();
         let line = [b'x'; 4096];
-        let (mut shown, mut seen, mut missed) = (0_u64, 0_u64, 0_u64);
+        let (mut shown, mut seen, mut missed, mut words) = (0_u64, 0_u64, 0_u64, Words::default());
         for _ in 0..2000 {
             terminal.show(&line);
             terminal.turn();
             shown += line.len() as u64;
         }
         assert!(terminal.attached[0].out.len() <= BEHIND + 4096 + 64, "bounded");
-        let mut count = |words: Vec<Word>| {
-            for word in words {
+        let mut count = |heard: Vec<Word>| {
+            for word in heard {
                 match word {
                     Word::Output(bytes) => seen += bytes.len() as u64,
                     Word::Missed(bytes) => missed += bytes,
@@ -252,13 +246,13 @@ mod tests {
             }
         };
         while terminal.attached[0].missed > 0 || !terminal.attached[0].out.is_empty() {
-            count(heard(&far));
+            count(heard(&far, &mut words));
             terminal.turn();
         }
         terminal.show(b"after");
         shown += 5;
         terminal.turn();
-        count(heard(&far));
+        count(heard(&far, &mut words));
         assert!(missed > 0);
         assert_eq!(seen + missed, shown);
     }
@@ -297,6 +291,6 @@ mod tests {
         terminal.show(b"bye");
         terminal.exited(Exit::Code(3));
         terminal.end();
-        assert_eq!(heard(&far), [Word::Output(b"bye".to_vec()), Word::Ended(Exit::Code(3))]);
+        assert_eq!(heard(&far, &mut Words::default()), [Word::Output(b"bye".to_vec()), Word::Ended(Exit::Code(3))]);
     }
 }
