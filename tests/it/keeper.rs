@@ -4,6 +4,7 @@ mod ends;
 mod kept;
 mod leftovers;
 mod starts;
+mod terminal;
 
 use std::time::Duration;
 
