@@ -51,12 +51,11 @@ impl Screen {
     fn step(&mut self, byte: u8) -> At {
         match (self.at, byte) {
             (_, 0x1b) => At::Escape,
-            (At::Escape, b'[') => At::Sequence,
             (At::Sequence, b'?') => {
                 self.numbers = vec![0];
                 At::Private
             }
-            (At::Sequence, b'0'..=b'9' | b';' | b':') => At::Sequence,
+            (At::Escape, b'[') | (At::Sequence, b'0'..=b'9' | b';' | b':') => At::Sequence,
             (At::Sequence, b'm') => {
                 self.styled = true;
                 At::Text
@@ -110,7 +109,9 @@ mod tests {
 
     fn undone(pieces: &[&[u8]]) -> String {
         let mut screen = Screen::default();
-        pieces.iter().for_each(|piece| screen.saw(piece));
+        for piece in pieces {
+            screen.saw(piece);
+        }
         let text = String::from_utf8(screen.undo()).expect("ASCII");
         assert!(screen.undo().is_empty(), "once");
         text

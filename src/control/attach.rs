@@ -152,7 +152,9 @@ mod tests {
             Word::Ended(Exit::Code(0)),
         ];
         let mut bytes = Vec::new();
-        all.iter().for_each(|word| word.put(&mut bytes));
+        for word in &all {
+            word.put(&mut bytes);
+        }
         for at_once in [1, 2, 7, bytes.len()] {
             assert_eq!(read(&bytes, at_once).unwrap(), all);
         }

@@ -14,7 +14,7 @@ impl World {
     pub(super) fn terminal(&self, service: &str) -> Result<Begun, Failed> {
         let name = self.known(service)?;
         let meant = self.manifest.services.get(&name).is_some_and(|entry| entry.tty);
-        let newest = self.runs.iter().filter(|(run, held)| run.service == name && !held.gone).next_back();
+        let newest = self.runs.iter().rfind(|(run, held)| run.service == name && !held.gone);
         match newest {
             Some((run, Held { tty: true, why, .. })) => {
                 Ok(Begun { run: run.number, why: why.iter().map(ToString::to_string).collect() })

@@ -102,14 +102,13 @@ impl Output {
         spec: LogSpec,
         terminal: Option<Terminal>,
     ) -> io::Result<(Self, Writers)> {
-        let (sources, writers) = match &terminal {
-            Some(terminal) => (vec![Source::terminal(terminal.reader()?)], terminal.writers()?),
-            None => {
-                let (out, stdout) = pipe::pipe()?;
-                let (err, stderr) = pipe::pipe()?;
-                let sources = vec![Source::pipe(Stream::Stdout, out), Source::pipe(Stream::Stderr, err)];
-                (sources, Writers { stdout, stderr })
-            }
+        let (sources, writers) = if let Some(terminal) = &terminal {
+            (vec![Source::terminal(terminal.reader()?)], terminal.writers()?)
+        } else {
+            let (out, stdout) = pipe::pipe()?;
+            let (err, stderr) = pipe::pipe()?;
+            let sources = vec![Source::pipe(Stream::Stdout, out), Source::pipe(Stream::Stderr, err)];
+            (sources, Writers { stdout, stderr })
         };
         let log = match Capture::create(folder, run, spec.file_bytes, spec.redact) {
             Ok(capture) => Log::Writing(Box::new(capture)),

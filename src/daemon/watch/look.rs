@@ -104,12 +104,11 @@ pub(super) fn look(plan: Plan, hears: &Receiver<Heard>, files: Sender<Heard>, to
 
 /// Reading, closing, and a change of times or rights are none.
 fn is_change(event: &Event) -> bool {
-    match event.kind {
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
-        // The two halves of a rename came before.
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => false,
-        _ => true,
-    }
+    // The two halves of a rename have come before both of them.
+    !matches!(
+        event.kind,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both))
+    )
 }
 
 impl Look {
