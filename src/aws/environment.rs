@@ -230,6 +230,9 @@ fn marks(table: &mut Table, spec: &ChildSpec<'_>) {
         // Into a pipe Python would hold its output back for minutes.
         table.set("PYTHONUNBUFFERED", "1", "devsup");
     }
+    if spec.service.tty && !table.has("TERM") {
+        table.set("TERM", "xterm-256color", "devsup");
+    }
     table.put(OsStr::new("DEVSUP"), spec.devsup.as_os_str(), "devsup", false);
     table.set("DEVSUP_SERVICE", spec.service.name.as_str(), "devsup");
     table.set("DEVSUP_RUN", &spec.mark, "devsup");

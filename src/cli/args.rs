@@ -19,6 +19,7 @@ Run
   start, stop, restart
                   one service alone; the others keep their pids
   exec            a command in a service's environment, with its credentials
+  attach          this terminal to a service's own (`tty = true`)
   kill            send a signal to a service
 
 Look
@@ -148,6 +149,8 @@ pub(crate) enum Verb {
     Logs(verbs::logs::Logs),
     #[command(help_template = VERB_TEMPLATE)]
     Exec(verbs::exec::Exec),
+    #[command(help_template = VERB_TEMPLATE)]
+    Attach(verbs::attach::Attach),
     #[command(help_template = VERB_TEMPLATE)]
     Env(verbs::env::Env),
     #[command(help_template = VERB_TEMPLATE)]

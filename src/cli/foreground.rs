@@ -237,7 +237,7 @@ fn is_over(names: &[String], exit_code_from: Option<&str>, hold: Hold, watch: &W
         .all(|service| ended(service) && !(service.want == Want::Up && service.state == State::Stopped))
 }
 
-fn child_code(exit: ExitJson) -> Code {
+pub(crate) fn child_code(exit: ExitJson) -> Code {
     match exit {
         ExitJson::Code(code) => Code(u8::try_from(code & 0xff).unwrap_or(1)),
         ExitJson::Signal(signal) => Code(u8::try_from(128 + signal).unwrap_or(255)),

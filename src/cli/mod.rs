@@ -6,7 +6,9 @@
 //! A secret is printed by `env --reveal` and handed to a command by `exec`, and never otherwise.
 
 mod args;
+mod attached;
 mod context;
+mod detach;
 mod failure;
 mod follow;
 mod foreground;
@@ -16,6 +18,7 @@ mod paint;
 mod patience;
 mod project;
 mod render;
+mod screen;
 mod seam;
 mod stopping;
 mod terminal;
@@ -102,6 +105,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Ps(ps) => ps.run(context).await,
         Verb::Logs(logs) => logs.run(context).await,
         Verb::Exec(exec) => exec.run(context).await,
+        Verb::Attach(attach) => attach.run(context).await,
         Verb::Env(env) => env.run(context).await,
         Verb::Creds(creds) => creds.run(context).await,
         Verb::Hold(hold) => hold.run(context).await,

@@ -3,7 +3,8 @@
 pub(crate) use crate::control::api;
 
 pub(crate) mod control {
-    pub(crate) use crate::control::{Client, Found, Launched, Lines, Start, launch, list, state_folder};
+    pub(crate) use crate::control::attach::{Begun, Word, Words};
+    pub(crate) use crate::control::{Attachment, Client, Found, Launched, Lines, Start, launch, list, state_folder};
 }
 
 pub(crate) mod manifest {

@@ -12,6 +12,7 @@
 //! | `POST /v1/down` | [`DownRequest`] → [`Done`]; the socket is closed when the last tree is gone |
 //! | `POST /v1/kill-all` | → [`Done`] |
 //! | `POST /v1/kill` | [`KillRequest`] → [`Done`] |
+//! | `POST /v1/attach/{name}?rows=24&cols=80` | with `upgrade: devsup-attach`: 101, and then [`super::attach`]; at the terminal of its run |
 //! | `POST /v1/hold`, `/v1/release` | [`HoldRequest`] → [`Done`] |
 //! | `POST /v1/refresh` | [`ServicesRequest`] → [`Done`] |
 //! | `GET /v1/creds?service=a&service=b` | `[Creds]`: asks STS who each service really is |

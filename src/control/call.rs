@@ -1,6 +1,7 @@
 //! What the server asks the daemon: a question, who asks, and where the answer goes.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use axum::body::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -9,7 +10,9 @@ use super::api::{
     Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, Service,
     ServicesRequest, UpRequest,
 };
+use super::attach::Begun;
 use super::peer::Caller;
+use crate::sys::pty::Size;
 
 /// One request on its way to the daemon's loop.
 pub struct Call {
@@ -33,6 +36,15 @@ pub enum Question {
         service: String,
         reveal: bool,
         answer: Answer<Environment>,
+    },
+    /// Is there a terminal to come to, and of which run?
+    Terminal(String, Answer<Begun>),
+    /// This connection speaks [`super::attach`] now, and is the keeper's. It is closed if the run is over.
+    Attach {
+        service: String,
+        run: u32,
+        size: Size,
+        connection: OwnedFd,
     },
     /// A caller inside a run asked for what it may not have; worth a line in the journal.
     Intruded {

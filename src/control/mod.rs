@@ -6,6 +6,7 @@
 //! and stream is bounded, and a client that does not read is skipped to the newest or dropped.
 
 pub mod api;
+pub mod attach;
 mod call;
 mod client;
 pub mod convert;
@@ -16,7 +17,7 @@ pub mod peer;
 pub mod server;
 
 pub use call::{Answer, Call, CommandRequest, EventsFrom, Question};
-pub use client::{Client, Lines};
+pub use client::{Attachment, Client, Lines};
 pub use launch::{Answered, Launched, Start, launch};
 
 use std::path::PathBuf;

@@ -45,6 +45,8 @@ impl World {
             }
             Question::Creds(names, answer) => self.creds(names, answer),
             Question::Environment { service, reveal, answer } => self.environment(&by, &service, reveal, answer),
+            Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
+            Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),
             Question::Intruded { wanted } => {
                 let whose = match call.caller.standing {
                     crate::control::peer::Standing::Inside(service) => service,

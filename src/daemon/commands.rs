@@ -220,6 +220,7 @@ impl World {
         self.warnings.extend(birth::of_root(&self.manifest));
         self.look_for_occupiers();
         self.ask_externals();
+        self.look_at_files();
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {

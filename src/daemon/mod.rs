@@ -16,6 +16,7 @@
 
 mod answers;
 mod asks;
+mod attach;
 mod begin;
 mod birth;
 mod cgroups;
@@ -28,6 +29,7 @@ mod probes;
 mod runs;
 mod sandbox_child;
 mod sentences;
+mod watch;
 mod watched;
 mod world;
 
@@ -40,7 +42,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::control::{Answered, Start};
 
@@ -278,9 +280,10 @@ fn world(
         probes: probes::Probes::default(),
         cgroups,
         journal,
+        watches: None,
         keepers,
         facts,
-        watchers: watch::Sender::new(Bytes::new()),
+        watchers: tokio::sync::watch::Sender::new(Bytes::new()),
         answered: VecDeque::new(),
         finished: false,
         stepped: now(),

@@ -70,7 +70,7 @@ impl World {
             version: VERSION,
             project: self.brought.folder.id().to_owned(),
             run: run.clone(),
-            why,
+            why: why.clone(),
             argv: service.argv(),
             logs: LogSpec { file_bytes: LOG_FILE, redact: child.redactions(&service.name) },
             env: child.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
@@ -98,7 +98,9 @@ impl World {
         let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
         let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
-        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)
+        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)?;
+        self.held(run, |held| (held.tty, held.why) = (service.tty, why));
+        Ok(())
     }
 
     fn keep(&mut self, run: &RunId, link: Link, issued_key: Option<String>) -> io::Result<()> {
@@ -108,7 +110,17 @@ impl World {
         let link = Rc::new(RefCell::new(link));
         let socket = watched(Socket(Rc::clone(&link)))?;
         drop(tokio::task::spawn_local(listen(run.clone(), socket, pidfd, self.facts.clone())));
-        let held = Held { link, pid, gone: false, unanswered: None, log_dropped: 0, issued_key, isolation: None };
+        let held = Held {
+            link,
+            pid,
+            gone: false,
+            unanswered: None,
+            log_dropped: 0,
+            issued_key,
+            isolation: None,
+            tty: false,
+            why: Vec::new(),
+        };
         self.runs.insert(run.clone(), held);
         self.write_lock(&run.service);
         Ok(())

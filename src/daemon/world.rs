@@ -15,6 +15,7 @@ use super::clocks::now;
 use super::journal::Journal;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
+use super::watch::Watches;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
 use crate::control::api::{Done, Environment};
@@ -24,8 +25,8 @@ use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Refusal, RunId, Supervisor,
-    Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
+    Supervisor, Wake, Wall,
 };
 use crate::sys::lock::Lock;
 use crate::sys::process::Pidfd;
@@ -63,6 +64,8 @@ pub(super) enum Fact {
     SandboxUp(SandboxBase),
     SandboxDown(String),
     SandboxAgain,
+    /// Not everything that is to be watched can be. One sentence.
+    FilesUnseen(String),
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -88,6 +91,9 @@ pub(super) struct Held {
     pub(super) issued_key: Option<String>,
     /// What holds of the isolation that was asked for.
     pub(super) isolation: Option<String>,
+    /// It has a terminal, and this is why it was started.
+    pub(super) tty: bool,
+    pub(super) why: Vec<Reason>,
 }
 
 /// An order that its keeper has not taken.
@@ -165,6 +171,8 @@ pub(super) struct World {
     pub(super) probes: Probes,
     pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
+    /// Files whose change replaces a run.
+    pub(super) watches: Option<Watches>,
     pub(super) keepers: Keepers,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
     pub(super) watchers: watch::Sender<Bytes>,
@@ -190,6 +198,7 @@ impl World {
             Fact::SandboxUp(base) => self.sandbox_up(base),
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
+            Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
         }
     }

@@ -14,6 +14,7 @@ use super::ready::Checks;
 use super::ready_line::LineWatch;
 use super::run::Run;
 use super::starter::{Starter, What};
+use super::terminal::Terminal;
 use super::tree::Tree;
 use crate::logs::Secrets;
 use crate::sys::cgroup::Cgroup;
@@ -93,9 +94,17 @@ impl Newborn {
             return Ok(());
         }
         process::rename(&format!("keep:{}", spec.run))?;
-        let uid = spec.birth.identity.as_ref().map_or_else(process::own_uid, |identity| identity.uid);
+        let owner = spec.birth.identity.as_ref().map(|identity| identity.uid);
+        let terminal = match spec.birth.tty.then(|| Terminal::open(owner)).transpose() {
+            Ok(terminal) => terminal,
+            Err(e) => {
+                refuse(format!("`tty`: no terminal can be made: {e}; `/dev/pts` must be mounted"));
+                return Ok(());
+            }
+        };
+        let uid = owner.unwrap_or_else(process::own_uid);
         let secrets = Secrets::new(spec.logs.redact.clone());
-        let (mut output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
+        let (mut output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs, terminal)?;
         let name = spec.run.to_string();
         let tree = Tree::new(self.cgroup)?;
         let lines = if let ReadyBy::Log(pattern) = &spec.ready { Some(LineWatch::new(pattern)) } else { None };
@@ -194,7 +203,7 @@ impl Keeper {
         let shims = interests.len();
         interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
         let pipes = interests.len();
-        interests.extend(self.run.output.waits_for(now).map(|fd| (fd, For::Reading)));
+        interests.extend(self.run.output.waits_for(now));
         let says = poll::wait(&interests, due.map(|due| due.saturating_sub(now)))?;
         let mut fixed = says.iter().copied().take(shims);
         let mut next = |there: bool| there && fixed.next().unwrap_or(false);
@@ -212,10 +221,13 @@ impl Keeper {
     fn hear(&mut self, now: Duration) {
         while let Some(socket) = &self.socket {
             match packet::receive(socket) {
-                Ok(Received::Packet(bytes, _)) => {
+                Ok(Received::Packet(bytes, descriptors)) => {
                     // A word of another version is no order.
                     if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
                         self.run.obey(&order, now);
+                        if let (Order::Attach { size }, Some(socket)) = (order, descriptors.into_iter().next()) {
+                            self.run.output.attach(socket, size);
+                        }
                     }
                 }
                 Ok(Received::Empty) => return,
@@ -245,10 +257,13 @@ impl Keeper {
         if let Some(report) = output.trouble() {
             outbox.put(report);
         }
-        output.finish();
+        let terminal = output.finish();
         outbox.put(Report::Gone);
         if let Some(socket) = &self.socket {
             outbox.send_all(socket);
+        }
+        if let Some(terminal) = terminal {
+            terminal.end();
         }
     }
 }

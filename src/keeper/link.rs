@@ -10,6 +10,7 @@ use super::protocol::{Hello, Order, Report, Spec, VERSION};
 use crate::supervisor::Exit;
 use crate::sys::packet::{Received, Sent};
 use crate::sys::process::{self, End, Pidfd, Stdio3, Waited};
+use crate::sys::pty::Size;
 use crate::sys::{memfd, packet};
 
 /// A keeper is small: big buffers go back to the system when they are freed, and it needs one arena only.
@@ -41,7 +42,7 @@ pub struct Link {
     pid: u32,
     pidfd: Option<Pidfd>,
     /// Orders the socket did not take yet; sent with the next call of anything.
-    unsent: Vec<Order>,
+    unsent: Vec<(Order, Option<OwnedFd>)>,
     exit: Option<Exit>,
 }
 
@@ -91,13 +92,20 @@ impl Link {
     /// Hands over an order. A keeper that hangs does not take it; then it is kept and sent later. An error: the keeper is
     /// gone.
     pub fn order(&mut self, order: &Order) -> io::Result<()> {
-        self.unsent.push(order.clone());
+        self.unsent.push((order.clone(), None));
+        self.flush()
+    }
+
+    /// Hands over somebody's connection: from now on he is at the run's terminal, and the daemon has no part in it.
+    pub fn attach(&mut self, size: Size, connection: OwnedFd) -> io::Result<()> {
+        self.unsent.push((Order::Attach { size }, Some(connection)));
         self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while let Some(order) = self.unsent.first() {
-            match packet::send(&self.socket, &serde_json::to_vec(order)?, &[])? {
+        while let Some((order, with)) = self.unsent.first() {
+            let with: Vec<BorrowedFd<'_>> = with.iter().map(AsFd::as_fd).collect();
+            match packet::send(&self.socket, &serde_json::to_vec(order)?, &with)? {
                 Sent::Sent => drop(self.unsent.remove(0)),
                 Sent::Full => return Ok(()),
                 Sent::Closed => return Err(io::ErrorKind::BrokenPipe.into()),

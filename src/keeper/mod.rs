@@ -27,6 +27,7 @@ mod shim;
 mod starter;
 mod stop_command;
 mod strays;
+mod terminal;
 mod tree;
 
 pub use keep::keep;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Resource, Rlimit};
 use crate::supervisor::{Exit, Reason, RunId, StopWhy};
+use crate::sys::pty::Size;
 
 /// Both sides are normally the same binary; after an upgrade of the file on disk they may not be.
 pub const VERSION: u32 = 2;
@@ -132,6 +133,8 @@ pub enum Order {
     LookForDebugger,
     /// Run the exec probe, unless it still runs; ended by force after `timeout`. Answered by [`Report::Probed`].
     Probe { which: Which, timeout: Duration },
+    /// Somebody comes to the run's terminal by the socket that comes with this, and speaks [`crate::control::attach`].
+    Attach { size: Size },
 }
 
 impl Order {
@@ -143,6 +146,7 @@ impl Order {
             Self::Signal { .. } => "signal",
             Self::LookForDebugger => "look-for-debugger",
             Self::Probe { .. } => "probe",
+            Self::Attach { .. } => "attach",
         }
     }
 }

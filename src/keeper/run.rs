@@ -205,6 +205,8 @@ impl Run {
                     self.checks.probe(*which, *timeout, self.spec.as_fd(), now, &mut self.outbox);
                 }
             }
+            // The connection came beside it: see `attach`.
+            Order::Attach { .. } => {}
             Order::LookForDebugger => {
                 let by = tree::debugger(&self.beside());
                 self.outbox.put(Report::Traced { by });
@@ -344,6 +346,7 @@ impl Run {
         }
         let exit = exit(end);
         self.outbox.put(Report::Exited { exit });
+        self.output.exited(exit);
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
         if !self.tree.has_members(&self.beside()) {

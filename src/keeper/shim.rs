@@ -1,7 +1,7 @@
 //! `devsup __shim`: the short life between keeper and service. Makes the process what was promised, then becomes it,
 //! keeping the pid.
 //!
-//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log. What goes wrong is said over the socket in one
+//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log, or the terminal. What goes wrong is said over the socket in one
 //! sentence; when exec closes it, the service is running.
 
 use std::ffi::{CString, OsStr, OsString};
@@ -17,7 +17,7 @@ use super::protocol::Spec;
 use super::starter::{Task, What, Word};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::packet::Received;
-use crate::sys::{descriptors, memfd, packet, process, signal};
+use crate::sys::{descriptors, memfd, packet, process, pty, signal};
 
 /// Services go before keepers when memory is short.
 const OOM_SCORE: i32 = 200;
@@ -59,6 +59,10 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
     let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
     process::new_session().map_err(|e| Failure::of("session", &e))?;
     signal::all_to_default().map_err(|e| Failure::of("session", &e))?;
+    // Of the service only: what runs beside it must not take the terminal from it.
+    if spec.birth.tty && task.what == What::Service {
+        pty::take_as_own().map_err(|e| Failure::of("terminal", &e))?;
+    }
     let argv = match task.what {
         What::Service => &spec.argv,
         What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),

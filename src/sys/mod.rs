@@ -33,6 +33,8 @@ pub mod peer;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod pty;
+pub mod raw;
 pub mod signal;
 pub mod sockets;
 pub mod timer;

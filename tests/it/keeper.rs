@@ -5,6 +5,7 @@ mod ends;
 pub(crate) mod kept;
 mod leftovers;
 mod starts;
+mod terminal;
 mod trees;
 mod walls;
 

@@ -1,6 +1,7 @@
 //! Daily use of the real binary, with the sandbox as AWS: what a person types, sees and relies on.
 
 mod attach;
+mod attached;
 mod commands;
 mod credentials;
 mod environment;
@@ -11,3 +12,4 @@ mod refused;
 mod story;
 mod terminal;
 mod until;
+mod watched;

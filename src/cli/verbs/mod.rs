@@ -1,5 +1,6 @@
 //! One file a verb: its flags, its help with an example, and what it does.
 
+pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod creds;

@@ -1,6 +1,7 @@
 //! The daemon's side of the control socket: accepts, finds out who calls, and routes. A connection that says nothing costs
 //! one small task and no wake-up; garbage ends its own connection only.
 
+mod attach;
 mod routes;
 mod stream;
 
@@ -85,6 +86,7 @@ async fn converse(stream: UnixStream, caller: Caller, calls: mpsc::Sender<Call>)
     let served = hyper::server::conn::http1::Builder::new()
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "control socket: connection ended");

@@ -24,7 +24,7 @@ pub(super) struct Desk {
     calls: mpsc::Sender<Call>,
 }
 
-type Shared = State<Arc<Desk>>;
+pub(super) type Shared = State<Arc<Desk>>;
 
 pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
     Router::new()
@@ -46,6 +46,7 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .route("/v1/hold", command(CommandRequest::Hold))
         .route("/v1/release", command(CommandRequest::Release))
         .route("/v1/kill-all", post(kill_all))
+        .route("/v1/attach/{service}", post(super::attach::attach))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -54,14 +55,13 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
 
 impl Desk {
     /// Refuses what this caller may not ask; what a service tried is worth an event.
-    async fn allow(&self, right: Right<'_>, wanted: &str) -> Result<(), Failed> {
+    pub(super) async fn allow(&self, right: Right<'_>, wanted: &str) -> Result<(), Failed> {
         let refused = match self.caller.may(right) {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
         if matches!(self.caller.standing, Standing::Inside(_)) {
-            // The daemon is gone or going when this fails; then there is no journal to write to either.
-            drop(self.calls.send(self.call(Question::Intruded { wanted: wanted.to_owned() })).await);
+            self.tell(Question::Intruded { wanted: wanted.to_owned() }).await;
         }
         Err(refused)
     }
@@ -70,7 +70,13 @@ impl Desk {
         Call { caller: self.caller.clone(), question }
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failed> {
+    /// Something that is not answered.
+    pub(super) async fn tell(&self, question: Question) {
+        // The daemon has ended when this fails.
+        drop(self.calls.send(self.call(question)).await);
+    }
+
+    pub(super) async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failed> {
         let gone = || Failed::new(FailedKind::NotRunning, "devsup is shutting down");
         let (answer, answered) = oneshot::channel();
         self.calls.send(self.call(question(answer))).await.map_err(|_| gone())?;
@@ -190,7 +196,7 @@ async fn wrong_method(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(usage(&sentence))).into_response()
 }
 
-fn usage(error: &str) -> Failed {
+pub(super) fn usage(error: &str) -> Failed {
     Failed::new(FailedKind::Usage, error)
 }
 

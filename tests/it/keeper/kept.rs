@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
@@ -14,6 +14,7 @@ use devsup::keeper::{Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
 use devsup::sys::clock::monotonic;
+use devsup::sys::pty::Size;
 use devsup::sys::tree;
 use tempfile::TempDir;
 
@@ -184,6 +185,10 @@ impl Kept {
 
     pub(crate) fn order(&mut self, order: &Order) {
         self.link.as_mut().expect("still linked").order(order).expect("the keeper is there");
+    }
+
+    pub(crate) fn attach(&mut self, size: Size, connection: OwnedFd) {
+        self.link.as_mut().expect("still linked").attach(size, connection).expect("the keeper is there");
     }
 
     fn hear(&mut self) {
