@@ -9,4 +9,6 @@ mod manifest;
 mod place;
 mod project;
 mod sandbox;
+mod scenarios;
+mod soak;
 mod up;
