@@ -58,7 +58,7 @@ impl Project {
                     "[services.{name}]\ncommand = [\"/bin/sh\", \"-c\", \"sleep 1000000 & exec sleep 1000000\"]"
                 )?,
                 Kind::Idle | Kind::OneStubborn => {
-                    writeln!(text, "[services.{name}]\ncommand = [\"sleep\", \"1000000\"]")?
+                    writeln!(text, "[services.{name}]\ncommand = [\"sleep\", \"1000000\"]")?;
                 }
                 Kind::Acting | Kind::ActingAsRole => {
                     let file = home.path().join(&name).display().to_string();
@@ -136,7 +136,7 @@ impl Project {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let of = |event: &serde_json::Value| event["event"] == "backoff" && event["service"] == name(number).as_str();
-        Ok(events.filter(of).last().and_then(|event| event["wait_ms"].as_f64()).ok_or("it did not wait")?)
+        Ok(events.filter(of).next_back().and_then(|event| event["wait_ms"].as_f64()).ok_or("it did not wait")?)
     }
 
     fn lock(&self) -> Option<serde_json::Value> {

@@ -22,6 +22,15 @@ fn limit(project: &Project, pid: u32, words: &[&str]) {
     Foreground::start(project.command(Path::new("prlimit"), &words)).finish().ok();
 }
 
+/// So many services, each in these words.
+fn many(count: u32, words: impl Fn(u32) -> String) -> String {
+    (0..count).map(words).collect::<Vec<_>>().concat()
+}
+
+fn sleepers(count: u32) -> String {
+    many(count, |n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n"))
+}
+
 /// What the journal says of one service by these words, in order.
 fn told(events: &[Event], service: &str, words: &[&str]) -> Vec<(String, u32)> {
     let of = events.iter().filter(|event| event.service.as_deref() == Some(service));

@@ -12,7 +12,7 @@ use devsup::supervisor::State;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::limit;
+use super::{limit, sleepers};
 use crate::faults::{ask, badly, daemon, keeper_of, send, until_gone};
 use crate::project::{Foreground, Project, wait_until};
 
@@ -44,7 +44,7 @@ fn a_daemon_killed_while_it_reads_a_changed_manifest_leaves_the_next_up_to_apply
 
 #[test]
 fn a_daemon_without_descriptors_loses_no_child_and_recovers_by_itself() {
-    let services: String = (0..15).map(|n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+    let services = sleepers(15);
     let project = Project::new(&format!(
         "name = \"poor\"\n[defaults]\nbackoff = {{ first = \"100ms\", max = \"500ms\" }}\n[services.z]\ncommand = [\"sleep\", \"600\"]\n{services}"
     ));
@@ -125,7 +125,7 @@ fn what_the_typing_shell_ignores_or_holds_open_reaches_no_service() {
 /// One signal may stand for many deaths.
 #[test]
 fn fifty_that_die_at_once_are_each_seen_once() {
-    let services: String = (0..50).map(|n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+    let services = sleepers(50);
     let project = Project::new(&format!("name = \"fifty\"\n[defaults]\nbackoff = {{ first = \"100ms\" }}\n{services}"));
     project.devsup(&["up", "-d"]).ok();
     for one in project.ps() {
@@ -181,7 +181,7 @@ fn a_daemon_of_another_version_is_named_when_something_fails() {
 fn old_daemon(listener: &UnixListener, project: &str) {
     loop {
         let (mut stream, _) = listener.accept().expect("a caller");
-        let mut request = [0_u8; 65536];
+        let mut request = vec![0_u8; 65536];
         let read = stream.read(&mut request).expect("a request");
         let about = String::from_utf8_lossy(&request[..read]).into_owned();
         let known = about.starts_with("GET /v1/project ");

@@ -9,7 +9,7 @@ use devsup::supervisor::State;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use super::{limit, one_after_the_other, told};
+use super::{limit, many, one_after_the_other, sleepers, told};
 use crate::faults::{STUBBORN, badly, daemon, send};
 use crate::project::{DEADLINE, Project, wait_until};
 
@@ -40,13 +40,9 @@ fn while_no_process_can_be_started_it_says_so_and_recovers_by_itself() {
 
 #[test]
 fn one_that_ends_at_once_is_neither_missed_nor_counted_twice() {
-    let services: String = (0..10)
-        .map(|n| {
-            format!(
-                "[services.w{n}]\ncommand = [\"true\"]\n[services.f{n}]\ncommand = [\"false\"]\nrestart = \"never\"\n"
-            )
-        })
-        .collect();
+    let services = many(10, |n| {
+        format!("[services.w{n}]\ncommand = [\"true\"]\n[services.f{n}]\ncommand = [\"false\"]\nrestart = \"never\"\n")
+    });
     let project = Project::new(&format!("name = \"brief\"\n{services}"));
     project.devsup(&["up", "-d", "--wait"]).ends(1);
     for one in project.ps() {
@@ -66,7 +62,7 @@ fn one_that_ends_at_once_is_neither_missed_nor_counted_twice() {
 
 #[test]
 fn a_hundred_at_once_are_all_up() {
-    let services: String = (0..100).map(|n| format!("[services.s{n}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+    let services = sleepers(100);
     let project = Project::new(&format!("name = \"hundred\"\n{services}"));
     project.devsup(&["up", "-d", "--wait"]).ok();
     let all = project.ps();
@@ -80,7 +76,7 @@ fn a_hundred_at_once_are_all_up() {
 #[test]
 fn a_daemon_killed_while_it_starts_services_leaves_none() {
     let tree = badly("fork setsid [ sleep 600 ] daemon [ sleep 600 ] sleep 600");
-    let services: String = (0..4).map(|n| format!("[services.s{n}]\ncommand = {tree}\n")).collect();
+    let services = many(4, |n| format!("[services.s{n}]\ncommand = {tree}\n"));
     let project = Project::new(&format!("name = \"early\"\n{services}"));
     for instant in 0..10 {
         let mut up = project.spawn(&["up", "-d"]);

@@ -67,7 +67,9 @@ pub(super) fn rage(place: &Place, seed: u64, kills: u32) -> Struck {
             }
             2..8 => struck.keeper += one_of(&mut dice, &keepers(daemon)),
             _ => {
-                let mains: Vec<u32> = keepers(daemon).into_iter().flat_map(tree::children).collect();
+                // The first child: the others are orphans of it that the keeper adopted.
+                let mains = keepers(daemon).into_iter().filter_map(|keeper| tree::children(keeper).first().copied());
+                let mains: Vec<u32> = mains.collect();
                 struck.main += one_of(&mut dice, &mains);
             }
         }
