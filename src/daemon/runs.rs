@@ -105,10 +105,11 @@ impl World {
 
     fn keep(&mut self, run: &RunId, link: Link, issued_key: Option<String>) -> io::Result<()> {
         let pid = link.pid();
-        self.keepers.add(pid, run.service.clone());
         let pidfd = watched(Pidfd::open(pid)?)?;
         let link = Rc::new(RefCell::new(link));
         let socket = watched(Socket(Rc::clone(&link)))?;
+        // Not before all is there: nobody takes it off the list again if this fails.
+        self.keepers.add(pid, run.service.clone());
         drop(tokio::task::spawn_local(listen(run.clone(), socket, pidfd, self.facts.clone())));
         let held = Held {
             link,

@@ -11,4 +11,6 @@ mod place;
 mod project;
 mod ready;
 mod sandbox;
+mod scenarios;
+mod soak;
 mod up;

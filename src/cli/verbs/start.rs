@@ -10,10 +10,11 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::outcome::{Goal, Standing, reached, standing, survivor, troubles};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
+use crate::cli::render::list;
 use crate::cli::seam::api::{Done, Service, ServicesRequest, Watch};
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
-use crate::supervisor::State;
+use crate::supervisor::{State, Want};
 
 /// Which services.
 #[derive(Debug, Args)]
@@ -177,6 +178,7 @@ fn started(
     before: &BTreeMap<String, u32>,
 ) -> Result<Verdict<Vec<String>>, Failure> {
     let chosen = choose_some(names, watch)?;
+    overruled(&chosen, Want::Up)?;
     let laggards: Vec<String> = chosen
         .iter()
         .filter(|service| {
@@ -205,6 +207,7 @@ fn stopped(watch: &Watch, names: &[String]) -> Result<Verdict<()>, Failure> {
     if left.is_empty() {
         return Ok(Verdict::Over(()));
     }
+    overruled(&left, Want::Down)?;
     let survivors: Vec<String> = left.iter().filter_map(|service| survivor(service)).collect();
     if survivors.len() == left.len() {
         let mut failure = Failure::new(Kind::Failed, "not everything could be ended, SIGKILL included");
@@ -212,6 +215,21 @@ fn stopped(watch: &Watch, names: &[String]) -> Result<Verdict<()>, Failure> {
         return Err(failure);
     }
     Ok(Verdict::Waiting(left.iter().map(|service| service.name.clone()).collect()))
+}
+
+/// What was asked for here was undone by somebody who asked later: it will not come any more.
+fn overruled(chosen: &[&Service], wanted: Want) -> Result<(), Failure> {
+    let names: Vec<String> =
+        chosen.iter().filter(|service| service.want != wanted).map(|service| service.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let done = match wanted {
+        Want::Up => "stopped",
+        Want::Down => "started",
+    };
+    let hint = "devsup events says who";
+    Err(Failure::new(Kind::Failed, format!("another command has {done} {} meanwhile", list(&names))).hint(hint))
 }
 
 fn choose_some<'a>(names: &[String], watch: &'a Watch) -> Result<Vec<&'a Service>, Failure> {
