@@ -38,7 +38,7 @@ impl HolderInfo {
         Self { pid, start_time, run, protocol: crate::keeper::protocol::VERSION }
     }
 
-    fn alive(&self) -> bool {
+    pub(super) fn alive(&self) -> bool {
         peer::start_time(self.pid) == Some(self.start_time)
     }
 }

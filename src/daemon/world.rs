@@ -12,12 +12,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::clocks::now;
 use super::journal::Journal;
+use super::notify::Notify;
 use super::sandbox_child::SandboxChild;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
 use crate::control::api::{Done, Environment};
 use crate::control::paths::Folder;
-use crate::control::peer::Keepers;
+use crate::control::peer::{Keepers, Rules};
 use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
@@ -135,7 +136,10 @@ pub(super) struct Brought {
     pub(super) profile: Option<String>,
     pub(super) region: Option<String>,
     pub(super) since: Wall,
+    pub(super) began: Mono,
     pub(super) owner: By,
+    /// Of a unit, and for everybody whom `[access]` lets in.
+    pub(super) system: bool,
 }
 
 pub(super) struct World {
@@ -160,6 +164,8 @@ pub(super) struct World {
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
     pub(super) journal: Journal,
     pub(super) keepers: Keepers,
+    pub(super) rules: Rules,
+    pub(super) notify: Option<Notify>,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
     pub(super) watchers: watch::Sender<Bytes>,
     /// The newest requests and what was answered: the same id twice is once.

@@ -7,6 +7,7 @@ pub mod files;
 pub mod inotify;
 pub mod lock;
 pub mod memfd;
+pub mod notify;
 pub mod packet;
 pub mod peer;
 pub mod pipe;
