@@ -110,6 +110,8 @@ fn standing(service: &Service, all: &[Service], booting: bool) -> Standing {
     match service.state {
         State::Done => Standing::Ready,
         State::Running if service.ready => Standing::Ready,
+        // Nothing that we could start will mend it.
+        _ if service.external && !booting => Standing::Lasting("does not answer".to_owned()),
         State::Failed => Standing::Lasting(service.status.clone()),
         State::Backoff if service.crashes >= CRASHES_THAT_LAST => Standing::Lasting("crashes".to_owned()),
         State::Starting | State::Running if service.overdue => Standing::Lasting("not ready in time".to_owned()),
@@ -129,4 +131,58 @@ fn blocked(service: &Service, all: &[Service], booting: bool) -> Standing {
         needed.is_some_and(|needed| matches!(standing(needed, all, booting), Standing::Lasting(_)))
     });
     stuck.map_or(Standing::Pending, |on| Standing::Lasting(format!("waits for {on}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `ps --format json` says it.
+    fn service(name: &str, more: serde_json::Value) -> Service {
+        let mut all = serde_json::json!({
+            "name": name, "want": "up", "state": "running", "ready": true, "status": "running (ready)", "since": "",
+            "crashes": 0, "restarts": 0, "rotations": 0, "inherit_aws": false, "isolation": "none", "tree": "session",
+            "ports": [], "credentials_text": "", "autostart": true, "depends_on": [], "log_dropped": 0,
+        });
+        if let (Some(all), serde_json::Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
+        serde_json::from_value(all).expect("a service")
+    }
+
+    fn refused(lasting: bool) -> serde_json::Value {
+        let error = serde_json::json!({"code": "AccessDenied", "message": "", "at": "", "lasting": lasting});
+        serde_json::json!({"state": "waiting", "ready": false, "credentials": {"scoped": false, "error": error}})
+    }
+
+    #[test]
+    fn ready_when_each_has_come_to_something() {
+        let well = service("a", serde_json::json!({}));
+        let off = service("off", serde_json::json!({"want": "down", "state": "stopped", "ready": false}));
+        let slow = service("slow", serde_json::json!({"state": "starting", "ready": false}));
+        let late = service("late", serde_json::json!({"state": "running", "ready": false, "overdue": true}));
+        let done = service("done", serde_json::json!({"state": "done", "ready": false}));
+        assert_eq!(judge(&[well.clone(), off.clone(), done], true), (true, "2 of 2 ready".into()));
+        assert_eq!(judge(&[well.clone(), slow], true), (false, "1 of 2 ready; waiting for slow".into()));
+        assert_eq!(judge(&[well.clone(), late], true), (true, "1 of 2 ready; late: not ready in time".into()));
+        assert_eq!(judge(&[off], true), (true, "0 of 0 ready".into()));
+        let denied = service("b", refused(true));
+        let after = service("c", serde_json::json!({"state": "waiting", "ready": false, "depends_on": ["b"]}));
+        let said = "0 of 2 ready; b: AccessDenied; c: waits for b".to_owned();
+        assert_eq!(judge(&[denied, after], true), (true, said));
+    }
+
+    #[test]
+    fn at_boot_what_may_mend_itself_is_waited_for() {
+        let denied = [service("b", refused(false))];
+        assert!(!judge(&denied, true).0);
+        assert!(judge(&denied, false).0);
+    }
+
+    #[test]
+    fn a_status_is_one_line() {
+        let long = cut("ü".repeat(500));
+        assert_eq!(long.chars().count(), LINE + 1);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
 }

@@ -9,4 +9,5 @@ mod manifest;
 mod place;
 mod project;
 mod sandbox;
+mod system;
 mod up;

@@ -65,16 +65,7 @@ impl Logs {
         if self.path {
             return paths(context, &folder, &self.services);
         }
-        let tail = match self.tail {
-            Some(Tail::Lines(lines)) => Some(lines),
-            None if context.terminal.interactive => {
-                context
-                    .terminal
-                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
-                Some(TERMINAL_TAIL)
-            }
-            Some(Tail::All) | None => None,
-        };
+        let tail = self.lines(context);
         let style = Style {
             format: context.terminal.log_format(),
             prefix: !self.no_log_prefix,
@@ -96,6 +87,20 @@ impl Logs {
             print(context, query, printer)?;
         }
         Ok(Code::OK)
+    }
+
+    /// How much of the past; `None`: all.
+    fn lines(&self, context: &Context) -> Option<usize> {
+        match self.tail {
+            Some(Tail::Lines(lines)) => Some(lines),
+            None if context.terminal.interactive => {
+                context
+                    .terminal
+                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
+                Some(TERMINAL_TAIL)
+            }
+            Some(Tail::All) | None => None,
+        }
     }
 
     /// Those named, checked; else all that have a log or could have one.

@@ -73,15 +73,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let place = match caller.standing {
-            Standing::Owner => Some(place),
-            Standing::Operator
-            | Standing::Looker
-            | Standing::Inside(_)
-            | Standing::Elsewhere
-            | Standing::Stranger
-            | Standing::Ended => Arc::clone(&guests).try_acquire_owned().ok(),
-        };
+        let owner = caller.standing == Standing::Owner;
+        let place = if owner { Some(place) } else { Arc::clone(&guests).try_acquire_owned().ok() };
         if let Some(place) = place {
             let calls = calls.clone();
             drop(tokio::spawn(async move {
