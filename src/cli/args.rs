@@ -21,6 +21,7 @@ Run
   exec            a command in a service's environment, with its credentials
   attach          this terminal to a service's own (`tty = true`)
   kill            send a signal to a service
+  reload          read the manifest again and apply what changed
 
 Look
   ps, status      what runs, as which role, until when; one service in detail
@@ -38,7 +39,8 @@ Credentials
 Project
   config          check the manifest and print it as it was understood
   schema          the manifest's JSON Schema, for editors
-  ls              your projects on this machine
+  ls              your projects on this machine, and those it shares
+  unit            a systemd unit that keeps this project up
   completion      a script for your shell
   version         which devsup this is
 
@@ -165,6 +167,10 @@ pub(crate) enum Verb {
     Events(verbs::events::Events),
     #[command(help_template = VERB_TEMPLATE)]
     Wait(verbs::wait::Wait),
+    #[command(help_template = VERB_TEMPLATE)]
+    Reload(verbs::reload::Reload),
+    #[command(help_template = VERB_TEMPLATE)]
+    Unit(verbs::unit::Unit),
     #[command(help_template = VERB_TEMPLATE)]
     Kill(verbs::kill::Kill),
     #[command(help_template = VERB_TEMPLATE)]

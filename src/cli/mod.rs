@@ -17,6 +17,7 @@ mod outcome;
 mod paint;
 mod patience;
 mod project;
+mod remote_logs;
 mod render;
 mod screen;
 mod seam;
@@ -112,6 +113,8 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Release(release) => release.run(context).await,
         Verb::Whoami(whoami) => whoami.run(context).await,
         Verb::Events(events) => events.run(context).await,
+        Verb::Reload(reload) => reload.run(context).await,
+        Verb::Unit(unit) => unit.run(context),
         Verb::Wait(wait) => wait.run(context).await,
         Verb::Kill(kill) => kill.run(context).await,
         Verb::Config(config) => config.run(context),

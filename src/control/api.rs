@@ -17,6 +17,8 @@
 //! | `POST /v1/refresh` | [`ServicesRequest`] → [`Done`] |
 //! | `GET /v1/creds?service=a&service=b` | `[Creds]`: asks STS who each service really is |
 //! | `GET /v1/environment/{name}?reveal=true` | [`Environment`]; secrets only with `reveal` |
+//! | `GET /v1/logs?service=a&follow=true&tail=50` | a stream, one line an entry, as `logs --format json`; or `run=4` for one run |
+//! | `POST /v1/reload` | [`ReloadRequest`] → [`Reloaded`]: the manifest is read again and what changed is applied, or only said |
 //! | `GET /v1/events?follow=true&since=<RFC 3339>` | a stream of [`Event`], one a line |
 //!
 //! Commands return once the daemon has accepted them; a client that wants the outcome reads `/v1/watch`. A refused
@@ -254,6 +256,25 @@ pub struct UpRequest {
     pub environment: Option<Handed>,
 }
 
+#[derive(Serialize, Deserialize)]
+pub struct ReloadRequest {
+    pub request: String,
+    /// Say what would change, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    pub environment: Option<Handed>,
+}
+
+/// What a reload did, or would do, by the names of services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    pub untouched: Vec<String>,
+    pub notes: Vec<String>,
+}
+
 /// The environment the command was typed in; may hold secrets, is kept in memory only.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Handed {
@@ -357,4 +378,18 @@ pub enum FailedKind {
     NotPermitted,
     /// Exit 7.
     CredentialsRefused,
+}
+
+impl FailedKind {
+    /// The exit code of a process that ends with it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::NoSuchService => 4,
+            Self::NotPermitted => 6,
+            Self::CredentialsRefused => 7,
+        }
+    }
 }

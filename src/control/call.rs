@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::api::{
-    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, Service,
-    ServicesRequest, UpRequest,
+    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, ReloadRequest,
+    Reloaded, Service, ServicesRequest, UpRequest,
 };
 use super::attach::Begun;
 use super::peer::Caller;
@@ -30,6 +30,9 @@ pub enum Question {
     /// One JSON line at a time; a reader that is slow sees only the newest.
     Watch(Answer<watch::Receiver<Bytes>>),
     Events(Answer<EventsFrom>),
+    /// A stream of lines, each an entry as JSON.
+    Logs(LogsWanted, Answer<Body>),
+    Reload(ReloadRequest, Answer<Reloaded>),
     Command(CommandRequest, Answer<Done>),
     Creds(Vec<String>, Answer<Vec<Creds>>),
     Environment {
@@ -66,9 +69,72 @@ pub enum CommandRequest {
     Release(HoldRequest),
 }
 
+impl CommandRequest {
+    /// Without the environment it was typed in: only the owner's is ever adopted.
+    pub fn forget_environment(&mut self) {
+        match self {
+            Self::Up(up) => up.environment = None,
+            Self::Start(wish) | Self::Stop(wish) | Self::Restart(wish) | Self::Refresh(wish) => wish.environment = None,
+            Self::Down(_) | Self::KillAll | Self::Kill(_) | Self::Hold(_) | Self::Release(_) => {}
+        }
+    }
+}
+
+/// Which lines of the services' logs, for those who cannot open the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogsWanted {
+    /// None: all of the manifest.
+    pub services: Vec<String>,
+    pub follow: bool,
+    /// Only the last so many lines of each.
+    pub tail: Option<usize>,
+    pub run: Option<u32>,
+}
+
+impl LogsWanted {
+    /// From the parameters of a request. An error is a sentence.
+    pub fn of(pairs: Vec<(String, String)>) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for (key, value) in pairs {
+            let bad = || format!("`{value}` is no value of `{key}`");
+            match key.as_str() {
+                "service" => wanted.services.push(value),
+                "follow" => wanted.follow = value.parse().map_err(|_| bad())?,
+                "tail" => wanted.tail = Some(value.parse().map_err(|_| bad())?),
+                "run" => wanted.run = Some(value.parse().map_err(|_| bad())?),
+                _ => return Err(format!("`{key}` is no parameter of logs: service, follow, tail and run are")),
+            }
+        }
+        if wanted.run.is_some() && wanted.tail.is_some() {
+            return Err("`run` and `tail` do not go together: a tail is of all runs".to_owned());
+        }
+        Ok(wanted)
+    }
+}
+
 /// The journal as it is at one instant, and everything after it, without a seam.
 pub struct EventsFrom {
     /// Oldest first; each to be read up to this many bytes.
     pub files: Vec<(File, u64)>,
     pub live: broadcast::Receiver<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &[(&str, &str)]) -> Vec<(String, String)> {
+        text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_may_be_asked() {
+        let all = pairs(&[("service", "a"), ("service", "b"), ("follow", "true"), ("tail", "7")]);
+        let services = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(LogsWanted::of(all), Ok(LogsWanted { services, follow: true, tail: Some(7), run: None }));
+        for bad in [("follow", "yes"), ("tail", "-1"), ("run", "x"), ("since", "1h")] {
+            assert!(LogsWanted::of(pairs(&[bad])).is_err(), "{bad:?}");
+        }
+        assert!(LogsWanted::of(pairs(&[("run", "1"), ("tail", "1")])).is_err());
+    }
 }

@@ -13,6 +13,7 @@ use crate::control::api::{
     Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
+use crate::control::peer::Standing;
 use crate::control::{Answer, Call, Question};
 use crate::keeper::protocol::Identity;
 use crate::manifest::{Name, Service};
@@ -39,6 +40,11 @@ impl World {
                 drop(answer.send(Ok(self.watchers.subscribe())));
             }
             Question::Events(answer) => drop(answer.send(Ok(self.journal.read()))),
+            Question::Logs(wanted, answer) => drop(answer.send(self.log_lines(wanted))),
+            Question::Reload(request, answer) => {
+                let reloaded = self.reload(&by, request);
+                drop(answer.send(reloaded));
+            }
             Question::Command(request, answer) => {
                 let done = self.commanded(&by, request);
                 drop(answer.send(done));
@@ -48,11 +54,11 @@ impl World {
             Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
             Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),
             Question::Intruded { wanted } => {
-                let whose = match call.caller.standing {
-                    crate::control::peer::Standing::Inside(service) => service,
-                    _ => None,
+                let (whose, who) = match call.caller.standing {
+                    Standing::Inside(Some(service)) => (Some(service), "a process of it"),
+                    Standing::Elsewhere => (None, "a process of another project's service"),
+                    _ => (None, "a process left behind"),
                 };
-                let who = if whose.is_some() { "a process of it" } else { "a process left behind" };
                 let sentence = format!("{who} asked devsup for {wanted} and was refused");
                 self.journal.tell(now().wall, "refused", whose.as_ref(), Some(&by), sentence);
             }
@@ -75,7 +81,7 @@ impl World {
         }
     }
 
-    fn services(&self) -> Vec<Shown> {
+    pub(super) fn services(&self) -> Vec<Shown> {
         self.supervisor.views(now()).iter().map(|view| self.shown(view)).collect()
     }
 

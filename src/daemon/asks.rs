@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::clocks::now;
+use super::system::at_boot;
 use super::world::{Fact, World};
 use crate::aws::{
     Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment,
@@ -25,6 +27,7 @@ impl World {
             return;
         };
         let (facts, asking, who) = (self.facts.clone(), Rc::clone(&self.asking), self.who());
+        let (system, began) = (self.brought.system, self.brought.began);
         drop(tokio::task::spawn_local(async move {
             let Some(role) = &service.role else { return };
             let place = asking.acquire().await;
@@ -35,7 +38,11 @@ impl World {
                     let region = base.region().await;
                     Fact::Granted { ask, service: name, grant: Box::new(grant), region }
                 }
-                Err(refusal) => Fact::Refused { ask, service: name, refusal },
+                Err(refusal) => {
+                    let up_for = Duration::from_millis(now().mono.0.saturating_sub(began.0));
+                    let refusal = if system { at_boot(refusal, up_for) } else { refusal };
+                    Fact::Refused { ask, service: name, refusal }
+                }
             };
             drop(place);
             drop(facts.send(fact));

@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::begin;
-use super::birth;
 use super::clocks::now;
 use super::world::{Inherited, World};
 use crate::control::CommandRequest;
@@ -12,7 +10,7 @@ use crate::control::api::{Done, Failed, FailedKind, Handed, ServicesRequest, UpR
 use crate::control::convert::clock_time;
 use crate::keeper::protocol::Order;
 use crate::manifest::Name;
-use crate::supervisor::{By, Command, Event, RunId, State, Want};
+use crate::supervisor::{By, Command, RunId, State, Want};
 
 /// So many answered requests are remembered.
 const REMEMBERED: usize = 256;
@@ -111,7 +109,13 @@ impl World {
         Ok(done(&services, Vec::new()))
     }
 
-    fn accept(&mut self, by: &By, id: String, command: Command, handed: Option<Handed>) -> Result<(), Failed> {
+    pub(super) fn accept(
+        &mut self,
+        by: &By,
+        id: String,
+        command: Command,
+        handed: Option<Handed>,
+    ) -> Result<(), Failed> {
         if let Some(why) = self.supervisor.refuses(by, &command) {
             return Err(Failed::new(FailedKind::Failed, why));
         }
@@ -128,7 +132,7 @@ impl World {
     }
 
     /// Later runs start from this environment; the base identity too, where it came from variables: then it is made anew.
-    fn adopt(&mut self, by: &By, handed: Option<Handed>) -> bool {
+    pub(super) fn adopt(&mut self, by: &By, handed: Option<Handed>) -> bool {
         let Some(handed) = handed else { return false };
         let identity = |env: &[(std::ffi::OsString, std::ffi::OsString)]| -> Vec<_> {
             let of_base = |name: &str| name.starts_with("AWS_") || matches!(name, "HOME" | "PATH");
@@ -144,9 +148,7 @@ impl World {
     }
 
     fn up(&mut self, by: &By, up: UpRequest) -> Result<Done, Failed> {
-        if self.supervisor.shutting_down() {
-            return Err(Failed::new(FailedKind::Failed, "devsup is shutting down").hint("devsup up, when it has ended"));
-        }
+        self.not_going()?;
         if up.sandbox != self.brought.sandbox {
             let (is, asked) =
                 if up.sandbox { ("with real AWS", "in the sandbox") } else { ("in the sandbox", "with real AWS") };
@@ -155,8 +157,7 @@ impl World {
         }
         let inherited = Rc::clone(&self.inherited.env);
         let env = up.environment.as_ref().map_or(&**inherited, |handed| &handed.env);
-        let insecure = self.brought.insecure;
-        let loaded = begin::load(&self.brought.manifest, env, insecure)?;
+        let loaded = self.read_again(env)?;
         let unknown = up.services.iter().find(|name| !loaded.manifest.services.contains_key(name.as_str()));
         if let Some(unknown) = unknown {
             return Err(no_such(unknown, loaded.manifest.services.keys()));
@@ -179,48 +180,16 @@ impl World {
         if let Some(failed) = self.limits_refused(&loaded.manifest, &concerned, up.no_deps) {
             return Err(failed);
         }
-        let before = self.aws();
-        for (given, own) in [("DEVSUP_PROFILE", &mut self.brought.profile), ("DEVSUP_REGION", &mut self.brought.region)]
-        {
-            if let Some(given) = Inherited::lookup(env, given).filter(|given| !given.is_empty()) {
-                *own = Some(given);
-            }
-        }
         let every: Vec<Name> =
             loaded.manifest.services.values().filter(|service| service.autostart).map(|s| s.name.clone()).collect();
-        self.manifest = loaded.manifest;
-        self.renew_sandbox();
-        let aws_changed = self.aws() != before;
-        if aws_changed {
-            self.region = self.aws().region;
-        }
-        let adopted = self.adopt(by, up.environment);
-        if aws_changed && !adopted {
-            self.make_base();
-        }
-        self.loaded();
+        let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
+        self.adopt_manifest(by, loaded, up.environment);
         let concerned = if up.services.is_empty() { every } else { services.clone() };
         let mut notes = self.up_already(&concerned);
-        notes.extend(loaded.warnings.iter().map(|warning| warning.title().to_owned()));
+        notes.extend(warnings);
         let command = Command::Start { services: services.clone(), no_deps: up.no_deps };
         self.accept(by, up.request, command, None)?;
         Ok(done(&concerned, notes))
-    }
-
-    /// Tells the supervisor the manifest, with the numbers of the runs found on disk.
-    pub(super) fn loaded(&mut self) {
-        let known = |name: &Name| RunId {
-            service: name.clone(),
-            number: crate::logs::last_run(&self.brought.folder.service_logs(name.as_str())),
-        };
-        let known = self.manifest.services.keys().map(known).collect();
-        let services = self.manifest.services.values().cloned().collect();
-        self.step(Event::Loaded { services, known });
-        self.warnings.retain(|warning| !warning.contains(birth::OF_ROOT));
-        self.warnings.extend(birth::of_root(&self.manifest));
-        self.look_for_occupiers();
-        self.ask_externals();
-        self.look_at_files();
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {

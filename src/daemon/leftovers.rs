@@ -40,7 +40,7 @@ impl HolderInfo {
         Self { pid, start_time, run, protocol: crate::keeper::protocol::VERSION }
     }
 
-    fn alive(&self) -> bool {
+    pub(super) fn alive(&self) -> bool {
         tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time)
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::journal::Journal;
+use super::notify::Notify;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
 use super::watch::Watches;
@@ -20,7 +21,7 @@ use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
 use crate::control::api::{Done, Environment};
 use crate::control::paths::Folder;
-use crate::control::peer::Keepers;
+use crate::control::peer::{Keepers, Rules};
 use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
@@ -145,7 +146,10 @@ pub(super) struct Brought {
     pub(super) profile: Option<String>,
     pub(super) region: Option<String>,
     pub(super) since: Wall,
+    pub(super) began: Mono,
     pub(super) owner: By,
+    /// Of a unit, and for everybody whom `[access]` lets in.
+    pub(super) system: bool,
 }
 
 pub(super) struct World {
@@ -174,6 +178,8 @@ pub(super) struct World {
     /// Files whose change replaces a run.
     pub(super) watches: Option<Watches>,
     pub(super) keepers: Keepers,
+    pub(super) rules: Rules,
+    pub(super) notify: Option<Notify>,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
     pub(super) watchers: watch::Sender<Bytes>,
     /// The newest requests and what was answered: the same id twice is once.

@@ -4,6 +4,7 @@
 //! so nothing falls between history and live, and nothing is shown twice, since a place in a file is all that is kept.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,6 +115,28 @@ impl Reader {
             }
             self.sleep(left)?;
         }
+    }
+
+    /// Readable when something was written, for whoever may not block here: then [`Reader::next`] without patience. `None`
+    /// when the kernel has no instance left.
+    pub fn wakes(&self) -> io::Result<Option<OwnedFd>> {
+        self.inotify.as_ref().map(Inotify::duplicate).transpose()
+    }
+
+    /// After this long [`Reader::look_again`] is to be called though nothing woke us.
+    pub fn look_within(&self) -> Option<Duration> {
+        if self.inotify.is_none() {
+            return Some(POLL);
+        }
+        self.sources.iter().filter_map(|source| source.follow.again).min()
+    }
+
+    pub fn look_again(&mut self) -> io::Result<()> {
+        if self.inotify.is_none() {
+            return self.list_all();
+        }
+        self.look_at_all();
+        Ok(())
     }
 
     fn take(&mut self) -> io::Result<Option<Entry>> {

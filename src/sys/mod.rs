@@ -28,6 +28,7 @@ pub mod isolation;
 pub mod limits;
 pub mod lock;
 pub mod memfd;
+pub mod notify;
 pub mod packet;
 pub mod peer;
 pub mod pipe;

@@ -150,6 +150,11 @@ impl Pidfd {
         Ok(pidfd_send_signal(&self.0, signal)?)
     }
 
+    /// Until it has ended, or this long.
+    pub fn wait(&self, within: Duration) -> io::Result<()> {
+        super::poll::wait(&[(self.0.as_fd(), super::poll::For::Reading)], Some(within)).map(drop)
+    }
+
     pub fn kill(&self) -> io::Result<()> {
         self.signal(signal::KILL)
     }

@@ -70,6 +70,7 @@ impl House {
             name: "shop".into(),
             manifest,
             sandbox: true,
+            shared: None,
         };
         std::fs::write(folder.lock(), serde_json::to_string(&lock).expect("json")).expect("a lock");
         Daemon::play(&socket, &project(), services)
@@ -230,7 +231,7 @@ fn config_prints_and_with_q_only_checks() {
     let (code, _, err) = house.run(&["up", "bb"]);
     assert_eq!(code, 4);
     assert!(err.contains("did you mean `b`?"), "{err}");
-    assert_eq!(house.run(&["ls"]).1, "NAME  STATUS  MANIFEST\n");
+    assert_eq!(house.run(&["ls"]).1, "NAME  KIND  OWNER  STATUS  MANIFEST\n");
     let (code, out, err) = house.run(&["config", "--format", "json"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("hint: devsup schema"), "{err}");

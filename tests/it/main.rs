@@ -13,4 +13,5 @@ mod ready;
 mod sandbox;
 mod scenarios;
 mod soak;
+mod system;
 mod up;

@@ -11,8 +11,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
 use crate::cli::project::{locate, no_such_service};
+use crate::cli::remote_logs;
 use crate::cli::seam::api::Service;
-use crate::cli::seam::control::{Client, Found};
+use crate::cli::seam::control::{Client, Found, Ownership};
 use crate::cli::seam::show::{Printer, Style};
 use crate::cli::values::Tail;
 use crate::logs::{Query, Reader};
@@ -56,24 +57,15 @@ const TERMINAL_TAIL: usize = 200;
 impl Logs {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
         let found = locate(context)?;
-        let folder = found.folder.join("logs");
+        let folder = found.logs.clone();
         if self.daemon {
-            return self.own_log(context, &found.folder.join("daemon.log"));
+            return self.own_log(context, &found.folder.join("daemon.log"), found.kind);
         }
         let names = self.names(&found, &folder).await?;
         if self.path {
             return paths(context, &folder, &self.services);
         }
-        let tail = match self.tail {
-            Some(Tail::Lines(lines)) => Some(lines),
-            None if context.terminal.interactive => {
-                context
-                    .terminal
-                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
-                Some(TERMINAL_TAIL)
-            }
-            Some(Tail::All) | None => None,
-        };
+        let tail = self.lines(context);
         let style = Style {
             format: context.terminal.log_format(),
             prefix: !self.no_log_prefix,
@@ -87,14 +79,38 @@ impl Logs {
                 .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
         }
         let printer = Printer::new(style, &names);
-        print(context, Query { logs: folder, services: names, tail, follow: self.follow }, printer)?;
+        let query = Query { logs: folder, services: names, tail, follow: self.follow };
+        if remote_logs::closed(&query.logs) {
+            let client = Client::connect(&found.socket).await?;
+            remote_logs::print(&client, &query, printer).await?;
+        } else {
+            print(context, query, printer)?;
+        }
         Ok(Code::OK)
+    }
+
+    /// How much of the past; `None`: all.
+    fn lines(&self, context: &Context) -> Option<usize> {
+        match self.tail {
+            Some(Tail::Lines(lines)) => Some(lines),
+            None if context.terminal.interactive => {
+                context
+                    .terminal
+                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
+                Some(TERMINAL_TAIL)
+            }
+            Some(Tail::All) | None => None,
+        }
     }
 
     /// Those named, checked; else all that have a log or could have one.
     async fn names(&self, found: &Found, folder: &Path) -> Result<Vec<Name>, Failure> {
         let mut known = folders(folder);
-        if known.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
+        if remote_logs::closed(folder) {
+            let client = Client::connect(&found.socket).await?;
+            let services: Vec<Service> = client.get("/v1/services").await?;
+            known = services.into_iter().map(|service| service.name).collect();
+        } else if known.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
             known.extend(ask(found).await);
         }
         known.sort();
@@ -108,7 +124,7 @@ impl Logs {
     }
 
     /// `daemon.log` is plain text; following it looks four times a second.
-    fn own_log(&self, context: &Context, path: &Path) -> Result<Code, Failure> {
+    fn own_log(&self, context: &Context, path: &Path, kind: Ownership) -> Result<Code, Failure> {
         if self.path {
             context.terminal.print(&format!("{}\n", path.display()))?;
             return Ok(Code::OK);
@@ -116,6 +132,10 @@ impl Logs {
         let unreadable = |error: io::Error| {
             Failure::new(Kind::Failed, format!("devsup's own log `{}` cannot be read", path.display())).cause(error)
         };
+        if kind == Ownership::System {
+            return Err(Failure::new(Kind::Failed, "the log of a unit's devsup is in the journal")
+                .hint("journalctl -u UNIT, the name of its unit"));
+        }
         let mut file = fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unreadable)?;

@@ -98,7 +98,7 @@ impl Start {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
         let connection = connect(context).await?;
         let request =
-            ServicesRequest { no_deps: self.no_deps, environment: Some(context.handed()), ..self.which.request() };
+            ServicesRequest { no_deps: self.no_deps, environment: connection.handed(context), ..self.which.request() };
         let done = post(context, &connection, "/v1/start", &request).await?;
         let goal = goal(self.wait);
         let watched =
@@ -125,7 +125,7 @@ impl Restart {
             timeout_ms: self.timeout.map(milliseconds),
             no_deps: self.no_deps,
             force: self.force,
-            environment: Some(context.handed()),
+            environment: connection.handed(context),
             ..self.which.request()
         };
         let done = post(context, &connection, "/v1/restart", &request).await?;

@@ -20,7 +20,9 @@ use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{choose, look, no_such_service};
 use crate::cli::render::list;
 use crate::cli::seam::api::{Done, UpRequest, Watch};
-use crate::cli::seam::control::{Client, Launched, Start, launch, state_folder};
+use crate::cli::seam::control::{
+    Client, Found, Launched, Start, become_system, launch, list as list_own, list_system, state_folder,
+};
 use crate::cli::seam::manifest::Loaded;
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
@@ -62,6 +64,15 @@ pub(crate) struct Up {
     /// Read a manifest that other people may write to
     #[arg(long)]
     insecure_manifest: bool,
+    /// For a systemd unit, and for everybody whom `[access]` lets in: be the daemon, in this process
+    #[arg(long, conflicts_with_all = ["detach", "wait", "exit_code_from", "own"])]
+    system: bool,
+    /// For a systemd user unit: be the daemon, in this process
+    #[arg(long, conflicts_with_all = ["detach", "wait", "exit_code_from", "system"])]
+    unit: bool,
+    /// A project of your own, though a system project runs this manifest
+    #[arg(long)]
+    own: bool,
 }
 
 impl Up {
@@ -71,6 +82,10 @@ impl Up {
         if self.dry_run {
             return self.rehearse(context, &loaded);
         }
+        if self.system || self.unit {
+            return Err(become_system(&self.start(context, &loaded)).into());
+        }
+        self.check_shared(&loaded)?;
         let began_ns = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
         let launched = launch(&self.start(context, &loaded))?;
         for warning in &launched.warnings {
@@ -95,6 +110,20 @@ impl Up {
             let error = format!("service `{}`: devsup does not run it, so it has no exit code", service.name);
             Err(Failure::new(Kind::Usage, error))
         })
+    }
+
+    /// A manifest that the whole machine shares is not brought up a second time by oversight.
+    fn check_shared(&self, loaded: &Loaded) -> Result<(), Failure> {
+        let of = |found: &Found| loaded.manifest.files.first() == Some(&found.manifest);
+        if self.own || list_own().into_iter().any(|found| found.pid.is_some() && of(&found)) {
+            return Ok(());
+        }
+        let Some(system) = list_system().into_iter().find(of) else { return Ok(()) };
+        let whose = users::name(system.owner);
+        let error = format!("this manifest is up already, as the system project `{}` of {whose}", system.name);
+        Err(Failure::new(Kind::Failed, error)
+            .hint("devsup ps, logs, restart SVC … go to it; devsup reload applies what changed")
+            .hint("devsup up --own starts a second one, of your own"))
     }
 
     fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
@@ -133,6 +162,8 @@ impl Up {
             manifest: loaded.manifest.files.first().cloned().unwrap_or_default(),
             environment: context.handed(),
             sandbox: self.sandbox,
+            unit: self.system || self.unit,
+            system: self.system,
             profile: context.globals.profile.clone(),
             region: context.globals.region.clone(),
             insecure: self.insecure_manifest,
