@@ -67,9 +67,13 @@ pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
 /// Dependencies have no cycle, so this ends.
 fn blocked(service: &Service, all: &[Service]) -> Standing {
     let lasts = |other: &Service| match standing(other, all) {
-        Standing::Failed(_) | Standing::Refused(_) | Standing::Blocked { .. } | Standing::Overdue(_) => true,
-        // It is waited for all the same: a person stopped it, or it was done before it was ready.
-        Standing::Stopped | Standing::Done => true,
+        // Stopped or done, and waited for all the same: by a person, or before it was ready.
+        Standing::Failed(_)
+        | Standing::Refused(_)
+        | Standing::Blocked { .. }
+        | Standing::Overdue(_)
+        | Standing::Stopped
+        | Standing::Done => true,
         Standing::Pending | Standing::Started | Standing::Ready | Standing::Away => false,
     };
     let stuck = service.waits_for.iter().find(|name| all.iter().any(|other| other.name == **name && lasts(other)));

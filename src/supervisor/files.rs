@@ -35,7 +35,7 @@ impl Supervisor {
 pub(super) fn begins_anew(slot: &Slot) -> bool {
     let changed = slot.reasons.iter().any(|reason| matches!(reason, Reason::FileChanged { .. }));
     let given_up = slot.ended.is_some() || slot.crashes.count > 0;
-    slot.want == Want::Up && slot.hold.is_none() && changed && given_up
+    slot.hold.is_none() && changed && given_up
 }
 
 pub(super) fn begin_anew(slot: &mut Slot) {

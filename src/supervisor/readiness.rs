@@ -35,7 +35,7 @@ impl Supervisor {
     }
 
     pub(super) fn not_ready(&mut self, id: &RunId, what: String) {
-        if let Some(run) = self.run_mut(id).filter(|run| run.live() && run.ready.is_none()) {
+        if let Some(run) = self.run_mut(id).filter(|run| run.live()) {
             run.not_ready = Some(what);
         }
     }

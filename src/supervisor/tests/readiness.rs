@@ -226,6 +226,22 @@ fn an_overlap_that_went_well_forgets_the_one_that_did_not() {
 }
 
 #[test]
+fn a_failed_overlap_is_of_no_meaning_once_a_later_run_is_ready() {
+    let mut stage = Stage::new(vec![overlapping("a")]);
+    stage.bring_up(&["a"]);
+    stage.restart("a");
+    stage.grant("a", 60 * MIN);
+    stage.until_said("spawn a#2");
+    stage.over("a", 2, 1);
+    assert_eq!(stage.view("a").why.as_deref(), Some("new run not ready: exit 1"));
+    stage.over("a", 1, 1);
+    stage.until_said("spawn a#3");
+    stage.started("a", 3);
+    stage.ready("a", 3);
+    assert_eq!((stage.view("a").state, stage.view("a").why), (State::Running, None));
+}
+
+#[test]
 fn nobody_builds_on_an_unhealthy_service() {
     let mut stage = Stage::new(vec![needs(service("a"), "b", Condition::Ready), service("b")]);
     stage.started("b", 1);
