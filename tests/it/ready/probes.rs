@@ -65,12 +65,12 @@ fn one_that_fails_says_why_in_its_last_line() {
 #[test]
 fn one_that_cannot_be_started_says_so() {
     let mut setup = Setup::new();
-    setup.spec.probes.live = Some(vec!["no-such-probe".into()]);
+    setup.spec.probes.live = Some(vec!["/no/such/probe".into()]);
     let mut kept = setup.start(&["sleep", "60"]);
     kept.started();
     ask(&mut kept, Which::Live, LONG);
     let what = answer(&mut kept, Which::Live).expect("trouble");
-    assert!(what.contains("`no-such-probe`: not found in PATH"), "{what}");
+    assert!(what.contains("`/no/such/probe`: no such file"), "{what}");
 }
 
 #[test]
