@@ -134,9 +134,9 @@ impl Project {
     pub(crate) fn last_wait(&self, number: usize) -> Result<f64> {
         let (_, output, _) = self.devsup(&["events", "--format", "json"])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let of = |event: &serde_json::Value| event["event"] == "backoff" && event["service"] == name(number).as_str();
-        Ok(events.filter(of).next_back().and_then(|event| event["wait_ms"].as_f64()).ok_or("it did not wait")?)
+        Ok(events.rfind(of).and_then(|event| event["wait_ms"].as_f64()).ok_or("it did not wait")?)
     }
 
     fn lock(&self) -> Option<serde_json::Value> {
