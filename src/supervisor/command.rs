@@ -230,7 +230,6 @@ fn want_down(slot: &mut Slot, timeout: Option<Duration>) {
     slot.want = Want::Down;
     slot.stop_timeout = timeout.or(slot.stop_timeout);
     slot.reasons.clear();
-    slot.changed.clear();
     slot.replacing = None;
     slot.wait_fresh = None;
     slot.refresh = false;

@@ -301,11 +301,11 @@ impl Slot {
         }
     }
 
-    /// A replacement is asked for. Before the new run is spawned a second wish joins the first; after, it is one more.
+    /// A replacement is asked for. Before the new run is spawned a second wish joins the first, for that run is born with
+    /// all that was asked; after, it is one more.
     pub(super) fn ask_replacement(&mut self, reason: &Reason) {
-        let pending = !self.runs.iter().any(|run| run.live() && run.revision.asked == self.revision.asked);
         join(&mut self.reasons, reason);
-        self.revision.asked += u32::from(!pending);
+        self.revision.asked += 1;
     }
 
     /// The newer runs that came to nothing are of no meaning any more.

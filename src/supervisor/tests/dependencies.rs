@@ -236,6 +236,28 @@ fn s43_followers_of_a_replacement_are_asked_once_while_held() {
 }
 
 #[test]
+fn a_replacement_is_not_held_up_by_what_has_gone_since() {
+    let mut stage = Stage::new(vec![needs(service("a"), "b", Condition::Ready), service("b")]);
+    stage.bring_up(&["b"]);
+    stage.started("a", 1);
+    stage.over("b", 1, 1);
+    stage.said();
+    stage.restart("a");
+    stage.over("a", 1, 0);
+    assert_eq!(stage.said(), ["replace a#1", "spawn a#2 (restart (alice))"]);
+}
+
+#[test]
+fn an_edit_is_one_more_chance_for_what_has_failed() {
+    let mut stage = Stage::new(vec![one_shot("a")]);
+    stage.started("a", 1);
+    stage.over("a", 1, 1);
+    stage.said();
+    stage.load(vec![Service { stop_timeout: std::time::Duration::from_secs(9), ..one_shot("a") }]);
+    assert_eq!(stage.said(), ["spawn a#2"]);
+}
+
+#[test]
 fn without_dependencies_nothing_is_waited_for() {
     let mut stage = Stage::new(vec![]);
     stage.load(vec![needs(service("a"), "b", Condition::Completed), service("b")]);

@@ -1,6 +1,6 @@
 //! What somebody else runs: watched, waited for, never touched.
 
-use super::stage::{MIN, Stage, external, needs, overlapping, service};
+use super::stage::{MIN, Stage, external, needs, overlapping, service, with_role};
 use crate::manifest::{Condition, Name, Service};
 use crate::supervisor::{By, Command, Happening, State, Want};
 
@@ -141,6 +141,21 @@ fn a_crash_of_what_has_just_become_external_is_nobodys() {
     stage.pass(MIN);
     assert_eq!(stage.said(), [""; 0]);
     assert_eq!((stage.view("db").state, stage.view("db").crashes), (State::Waiting, 0));
+}
+
+#[test]
+fn what_became_external_while_it_was_replaced_keeps_no_lane() {
+    let mut stage = Stage::new(vec![needs(with_role("a"), "db", Condition::Started), service("db")]);
+    stage.bring_up(&["db"]);
+    stage.bring_up(&["a"]);
+    stage.restart("db");
+    stage.load(vec![needs(with_role("a"), "db", Condition::Started), external("db")]);
+    stage.over("db", 1, 0);
+    stage.until_asked(&["a"]);
+    stage.grant("a", 60 * MIN);
+    stage.until_said("replace a#1");
+    let left = stage.view("a").lease.map(|lease| lease.left_ms);
+    assert!(left > Some(5 * 60_000), "not only when its deadline presses: {left:?}");
 }
 
 #[test]

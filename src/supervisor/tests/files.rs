@@ -121,6 +121,14 @@ fn nothing_comes_of_it_when_it_is_down_or_has_never_run() {
     assert_eq!(stage.said(), [""; 0]);
     stage.start("a");
     assert_eq!(stage.said(), ["spawn a#2"], "and is no reason later");
+    stage.started("a", 2);
+    stage.hold("a");
+    stage.changed("a", "src/x.py");
+    stage.stop("a");
+    stage.over("a", 2, 0);
+    stage.said();
+    stage.start("a");
+    assert_eq!(stage.said(), ["spawn a#3"], "nor is what a hold kept waiting");
     let mut stage = Stage::new(vec![needs(service("a"), "b", Condition::Ready), service("b")]);
     stage.changed("a", "src/x.py");
     stage.started("b", 1);

@@ -218,11 +218,51 @@ fn an_overlap_that_went_well_forgets_the_one_that_did_not() {
     stage.started("a", 3);
     stage.ready("a", 3);
     stage.over("a", 1, 0);
+    assert_eq!(stage.view("a").why.as_deref(), Some("the run before was unhealthy: timeout"));
     stage.said();
     // Over half of the lease is gone: a second try for credentials alone would wait for a fresh one.
     stage.pass(35 * MIN);
     stage.health("a", 3, Some("timeout"));
     assert_eq!(stage.said(), ["spawn a#4 on 1 (unhealthy)"]);
+}
+
+#[test]
+fn after_a_failed_overlap_only_credentials_wait_for_a_lease_worth_the_trouble() {
+    let mut stage = Stage::new(vec![overlapping("a")]);
+    stage.bring_up(&["a"]);
+    stage.pass(35 * MIN);
+    stage.health("a", 1, Some("timeout"));
+    stage.over("a", 2, 1);
+    stage.said();
+    stage.pass(2_000);
+    assert_eq!(stage.said(), ["spawn a#3 on 1 (unhealthy)"]);
+}
+
+#[test]
+fn a_late_run_is_replaced_for_its_own_reasons() {
+    let mut stage = Stage::new(vec![checked(service("a"))]);
+    stage.bring_up(&["a"]);
+    stage.restart("a");
+    stage.over("a", 1, 0);
+    stage.started("a", 2);
+    stage.pass(20_000);
+    stage.said();
+    stage.changed("a", "src/x.py");
+    stage.over("a", 2, 0);
+    assert_eq!(stage.said(), ["replace a#2", "spawn a#3 (file changed: src/x.py)"]);
+}
+
+#[test]
+fn a_crash_ends_a_replacement_and_its_reasons() {
+    let mut stage = Stage::new(vec![service("a")]);
+    stage.bring_up(&["a"]);
+    stage.restart("a");
+    stage.over("a", 1, 0);
+    stage.started("a", 2);
+    stage.over("a", 2, 1);
+    stage.said();
+    stage.pass(1_000);
+    assert_eq!(stage.said(), ["spawn a#3"]);
 }
 
 #[test]

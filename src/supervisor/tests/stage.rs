@@ -22,6 +22,8 @@ pub(super) struct Stage {
     requests: u32,
     /// Attached to whatever is looked at.
     pub(super) debugger: Option<String>,
+    /// Keepers hang: no look is answered.
+    pub(super) deaf: bool,
 }
 
 pub(super) fn service(name: &str) -> Service {
@@ -82,6 +84,7 @@ impl Stage {
             asks: BTreeMap::new(),
             requests: 0,
             debugger: None,
+            deaf: false,
         };
         let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
         stage.load(services);
@@ -125,7 +128,7 @@ impl Stage {
             };
             self.words.push(word);
         }
-        for run in looks {
+        for run in looks.into_iter().filter(|_| !self.deaf).collect::<Vec<_>>() {
             let by = self.debugger.clone();
             self.event(Event::Traced { run, by });
         }
