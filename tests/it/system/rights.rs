@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use devsup::control::api::Event;
+use devsup::control::api::{Event, Handed, ServicesRequest};
 use nix::sys::signal::Signal;
 
 use super::{Person, Unit, ends, is_root, open_folder, open_to_all};
@@ -112,7 +112,17 @@ fn an_operators_environment_is_never_adopted() {
 
 #[expect(clippy::print_stdout, reason = "the one who started us reads it")]
 fn speak(at: &str) {
-    let body = r#"{"request":"x","services":["count"],"all":false,"timeout_ms":null,"no_deps":false,"force":false,"environment":{"env":[["MOOD","of-the-operator"],["PATH","/usr/bin:/bin"]]}}"#;
+    let env = [("MOOD", "of-the-operator"), ("PATH", "/usr/bin:/bin")];
+    let request = ServicesRequest {
+        request: "x".into(),
+        services: vec!["count".into()],
+        all: false,
+        timeout_ms: None,
+        no_deps: false,
+        force: false,
+        environment: Some(Handed { env: env.map(|(name, value)| (name.into(), value.into())).to_vec() }),
+    };
+    let body = serde_json::to_string(&request).expect("serializes");
     let mut stream = UnixStream::connect(at).expect("everybody may connect");
     let length = body.len();
     write!(
@@ -149,7 +159,7 @@ fn lookers_follow_the_logs_over_a_restart_without_losing_a_line() {
     let said: Vec<&str> = said.lines().filter(|line| line.starts_with("run ")).collect();
     let mut files: Vec<_> = fs::read_dir(unit.project.path("var/logs/count")).expect("ours").flatten().collect();
     files.retain(|file| file.path().extension().is_some_and(|end| end == "log"));
-    files.sort_by_key(std::fs::DirEntry::file_name);
+    files.sort_by_key(fs::DirEntry::file_name);
     let stored: String = files.iter().map(|file| fs::read_to_string(file.path()).expect("ours")).collect();
     let stored: Vec<&str> = stored.lines().collect();
     // What is written while devsup ends may not be heard any more.
