@@ -16,10 +16,10 @@ pub(crate) fn closed(logs: &Path) -> bool {
 pub(crate) async fn open(client: &Client, query: &Query) -> Result<Lines, Failure> {
     let mut path = format!("/v1/logs?follow={}", query.follow);
     if let Some(lines) = query.tail {
-        path.push_str(&format!("&tail={lines}"));
+        path.extend(["&tail=", &lines.to_string()]);
     }
     for service in &query.services {
-        path.push_str(&format!("&service={service}"));
+        path.extend(["&service=", service.as_str()]);
     }
     Ok(client.lines(&path).await?)
 }

@@ -106,8 +106,10 @@ fn read(path: &Path) -> Option<Published> {
 /// Makes a folder, or finds it, ours and with exactly this mode: systemd makes some of them open to all.
 fn own_folder(path: &Path, mode: u32) -> Result<(), StateError> {
     let io = |error| StateError::Io { path: path.into(), error };
-    if let Some(above) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(above).map_err(io)?;
+    // Everybody goes through those above; our own umask would close them.
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
+    for above in missing.into_iter().rev() {
+        fs::create_dir(above).and_then(|()| fs::set_permissions(above, Permissions::from_mode(0o755))).map_err(io)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {}
@@ -147,8 +149,9 @@ mod tests {
         fs::set_permissions(&folders.state, Permissions::from_mode(0o755)).expect("chmod");
         folders.prepare().expect("prepared");
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
-        let modes = [&folders.run, &folders.state, &folders.logs].map(|path| mode(path));
-        assert_eq!(modes, [0o755, 0o700, 0o700]);
+        let above = root.path().join("run");
+        let modes = [&above, &folders.run, &folders.state, &folders.logs].map(|path| mode(path));
+        assert_eq!(modes, [0o755, 0o755, 0o700, 0o700]);
         let pid = std::process::id();
         let mut info = LockInfo {
             pid,

@@ -40,7 +40,7 @@ impl World {
                 drop(answer.send(Ok(self.watchers.subscribe())));
             }
             Question::Events(answer) => drop(answer.send(Ok(self.journal.read()))),
-            Question::Logs(wanted, answer) => drop(answer.send(self.log_lines(wanted))),
+            Question::Logs(wanted, answer) => drop(answer.send(self.log_lines(&wanted))),
             Question::Reload(request, answer) => {
                 let reloaded = self.reload(&by, request);
                 drop(answer.send(reloaded));

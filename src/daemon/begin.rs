@@ -81,7 +81,9 @@ impl Starter {
                 ExitCode::FAILURE
             }
             (Self::Unit, Answered::Started { warnings, .. }) => {
-                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
                 ExitCode::SUCCESS
             }
         }
@@ -98,7 +100,7 @@ fn complain(failed: &Failed) {
         if failed.error.contains('\n') { failed.error.clone() } else { format!("error: {}\n", failed.error) };
     for (label, words) in failed.causes.iter().map(|w| ("cause", w)).chain(failed.hints.iter().map(|w| ("hint", w))) {
         let gap = if words.contains('\n') { "\n" } else { " " };
-        text.push_str(&format!("{label}:{gap}{words}\n"));
+        text.extend([label, ":", gap, words, "\n"]);
     }
     // Nobody may be reading.
     drop(std::io::stderr().write_all(text.as_bytes()));

@@ -44,7 +44,7 @@ struct Piece {
 }
 
 impl World {
-    pub(super) fn log_lines(&self, wanted: LogsWanted) -> Result<Body, Failed> {
+    pub(super) fn log_lines(&self, wanted: &LogsWanted) -> Result<Body, Failed> {
         let all = self.manifest.services.keys();
         let services: Vec<Name> = if wanted.services.is_empty() {
             all.cloned().collect()

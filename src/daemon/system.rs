@@ -93,7 +93,7 @@ mod tests {
         };
         let soon = at_boot(refusal("NoBaseCredentials"), Duration::from_secs(119));
         assert!(!soon.lasting && soon.retry_after < Some(Duration::from_secs(15)));
-        assert!(at_boot(refusal("NoBaseCredentials"), Duration::from_secs(120)).lasting);
+        assert!(at_boot(refusal("NoBaseCredentials"), Duration::from_mins(2)).lasting);
         assert!(at_boot(refusal("AccessDenied"), Duration::from_secs(1)).lasting, "a role that is refused is refused");
     }
 }

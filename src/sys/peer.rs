@@ -34,15 +34,16 @@ fn groups_in(status: &str, uid: u32) -> Option<Vec<u32>> {
     Some(groups)
 }
 
-/// Has it made itself unreadable for its own user (`PR_SET_DUMPABLE`)? Then its folder in /proc is root's. Of root's own
+/// Has it made itself unreadable for its own user (`PR_SET_DUMPABLE`)? Then its files in /proc are root's. Of root's own
 /// processes nobody can tell: they count as such.
 pub fn hidden(pid: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let effective = uids.and_then(|uids| uids.split_ascii_whitespace().nth(1)?.parse::<u32>().ok());
-    let folder = fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()).ok();
-    effective == Some(0) || folder != effective
+    // The folder itself is always its user's; what is in it is root's then.
+    let files = fs::metadata(format!("/proc/{pid}/stat")).map(|about| about.uid()).ok();
+    effective == Some(0) || files != effective
 }
 
 /// The process and all it descends from, nearest first. `None`: one of them ended meanwhile, so nobody knows.

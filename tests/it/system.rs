@@ -31,10 +31,14 @@ fn is_root(what: &str) -> bool {
 /// Everybody may enter the folder; everybody has a binary to run.
 fn open_folder(project: &Project) -> PathBuf {
     fs::set_permissions(project.path("."), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let copy = project.path("devsup");
-    if fs::hard_link(binary(), &copy).is_err() {
-        fs::copy(binary(), &copy).expect("a copy of the binary");
-    }
+    open_to_all(project, &binary(), "devsup")
+}
+
+/// A program that stands where not everybody may go.
+fn open_to_all(project: &Project, program: &Path, name: &str) -> PathBuf {
+    let copy = project.path(name);
+    // Not a link: its mode is ours to change.
+    fs::copy(program, &copy).expect("a copy");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
     copy
 }

@@ -121,7 +121,9 @@ async fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
     if remote_logs::closed(&query.logs) {
         let Ok(mut lines) = remote_logs::open(&connection.client, &query).await else { return Vec::new() };
         while let Ok(Some(line)) = lines.next().await {
-            show::entry(&line).iter().for_each(|entry| printer.line(entry, &mut text));
+            if let Some(entry) = show::entry(&line) {
+                printer.line(&entry, &mut text);
+            }
         }
     } else if let Ok(mut reader) = Reader::open(query) {
         while let Ok(Some(entry)) = reader.next(None) {

@@ -9,15 +9,11 @@ use crate::project::{Project, binary};
 const TARGET: &str = "name = \"target\"\n[services.b]\ncommand = [\"sleep\", \"600\"]\n";
 
 fn nosy(target: &Project, words: &str) -> String {
-    let env = format!(
-        "env = {{ XDG_STATE_HOME = \"{}\", DEVSUP_BIN = \"{}\" }}",
-        target.path("state").display(),
-        binary().display()
-    );
+    let env = format!("env = {{ XDG_STATE_HOME = \"{}\" }}", target.path("state").display());
     let file = target.path("services.toml");
     format!(
         "name = \"nosy\"\n[services.a]\n{env}\ncommand = '''\n\
-         tell() {{ \"$$DEVSUP_BIN\" -f {} \"$$@\" > /dev/null 2> why; echo \"$$1: $$? $$(grep -c 'another project' why)\"; }}\n\
+         tell() {{ \"$DEVSUP\" -f {} \"$@\" > /dev/null 2> why; echo \"$1: $? $(grep -c 'another project' why)\"; }}\n\
          {words}\necho tried; exec sleep 600\n'''\n",
         file.display()
     )

@@ -149,7 +149,7 @@ fn a_missing_base_identity_is_no_lasting_reason_so_soon() {
     wait_until("it was asked for", || {
         let output = unit.project.devsup(&["ps", "--format", "json"]);
         let services = output.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
-        found = services.filter_map(|service| refused(&service)).next();
+        found = services.into_iter().find_map(|service| refused(&service));
         found.is_some()
     });
     assert_eq!(found, Some(("NoBaseCredentials".to_owned(), false)));
