@@ -309,7 +309,9 @@ impl World {
             // With a role it may have to wait for a lease, in an overlap for its next try.
             let plain = |service: &&Arc<Service>| service.role.is_none() && service.replace == Replace::Restart;
             let plain = self.services.iter().find(|service| service.name == view.name).is_some_and(|it| plain(&it));
-            let free = plain && !held && !self.debuggers.contains(run) && !self.ledger.occupied.contains(&view.name);
+            let alone = self.alive(&view.name).len() == 1;
+            let free =
+                plain && alone && !held && !self.debuggers.contains(run) && !self.ledger.occupied.contains(&view.name);
             assert!(!(ill && free), "{run} is unwell and not replaced: {view:#?}; {}", self.story());
         }
         let changed = self.ledger.changed.get(&view.name).copied().unwrap_or_default();

@@ -163,8 +163,8 @@ impl World {
         }
         self.learn(&event);
         let effects = self.supervisor.step(self.now, event);
-        // Views are costly; a look at every fifth quiet step finds what is wrong soon enough.
-        let look = !effects.is_empty() || self.steps.is_multiple_of(5);
+        // Views are costly; a look at every eighth quiet step finds what is wrong soon enough.
+        let look = !effects.is_empty() || self.steps.is_multiple_of(8);
         for effect in effects {
             if tracing() {
                 self.recent.push_back(format!("    {}", words(&effect)));
@@ -312,6 +312,7 @@ impl World {
         match event {
             Event::Gone { run } => {
                 self.trees.remove(run);
+                self.begin_promptness_anew(&run.service);
             }
             Event::Exited { run, .. } | Event::StartFailed { run, .. } | Event::KeeperLost { run, .. } => {
                 self.learn_end(run, matches!(event, Event::Exited { exit: Exit::Code(0), .. }));

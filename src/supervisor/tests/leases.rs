@@ -272,6 +272,7 @@ fn that_a_lease_has_expired_is_noted_when_it_has_and_once() {
     stage.hold("a");
     let left = |stage: &Stage| stage.view("a").lease.expect("it has one").left_ms;
     stage.pass(u64::try_from(left(&stage) - 1).expect("some is left"));
+    stage.event(Event::Woke);
     assert_eq!(stage.happened("a", &Happening::LeaseExpired), 0);
     stage.pass(1);
     assert_eq!(stage.happened("a", &Happening::LeaseExpired), 1);
