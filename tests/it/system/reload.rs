@@ -107,3 +107,26 @@ fn what_had_failed_is_tried_again_with_its_new_meaning() {
     project.devsup(&["reload"]).ok();
     project.until_one("a", |a| a.ready, "it runs");
 }
+
+/// Scenario 90: one is being started, its dependent waits, and the manifest says something else of both.
+#[test]
+fn a_change_while_services_start_is_what_they_are_started_with() {
+    let manifest = |word: &str, port: u16| {
+        format!(
+            "name = \"shop\"\n[services.slow]\ncommand = ['sh', '-c', 'echo {word}; exec sleep 600']\n\
+             ready = {{ tcp = \"127.0.0.1:{port}\" }}\n[services.later]\ncommand = ['sh', '-c', 'echo {word}; exec sleep 601']\n\
+             depends_on = {{ slow = \"ready\" }}\n"
+        )
+    };
+    // Nobody ever listens there, so it goes on starting.
+    let project = Project::new(&manifest("before", 1));
+    let typed = project.spawn(&["up", "-d"]);
+    project.until_log("slow", "before");
+    let first = project.service("slow").pid;
+    project.write("services.toml", &manifest("after", 1).replace("ready = { tcp = \"127.0.0.1:1\" }\n", ""));
+    project.devsup(&["reload"]).ok();
+    let all = project.until(|all| all.iter().all(|one| one.ready), "both are up with the new meaning");
+    typed.finish().ok();
+    assert!(all.iter().all(|one| one.crashes == 0 && (one.name != "slow" || one.pid != first)), "{all:#?}");
+    assert_eq!((project.log("slow"), project.log("later")), ("before\nafter\n".into(), "after\n".into()));
+}

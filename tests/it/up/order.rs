@@ -80,3 +80,25 @@ fn down_says_for_whom_it_waits() {
     project.devsup(&["down", "-t", "1s"]).ok();
     project.until_gone();
 }
+
+/// Scenario 13: a one-shot that ends with 0, with 1, by a signal, and what waits for its completion.
+#[test]
+fn only_a_one_shot_that_ended_well_has_completed() {
+    for (ends, starts) in [(&["exit", "0"][..], true), (&["exit", "1"], false), (&["die", "KILL"], false)] {
+        let words: String = ends.iter().map(|word| format!(", '{word}'")).collect();
+        let project = Project::new(&format!(
+            "name = 'shop'\n[services.migrate]\ncommand = ['{}'{words}]\nrestart = 'never'\n\
+             [services.a]\ncommand = 'sleep 600'\ndepends_on = {{ migrate = 'completed' }}\n",
+            misbehave()
+        ));
+        let up = project.devsup(&["up", "-d", "--wait"]);
+        let a = project.service("a");
+        if starts {
+            assert!(up.status == 0 && a.ready, "{up:#?} {a:#?}");
+            assert_eq!(project.service("migrate").status, "done");
+        } else {
+            assert!(up.status == 1 && up.stderr.contains("migrate"), "{up:#?}");
+            assert!(a.pid.is_none() && a.status.contains("waiting for migrate, which failed"), "{a:#?}");
+        }
+    }
+}
