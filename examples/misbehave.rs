@@ -22,10 +22,17 @@
 //! | `close-stdout`, `close-stderr` | |
 //! | `env`, `fds`, `cwd`, `ids` | prints variables' names, open descriptors, folder, `pid ppid pgid sid` |
 //! | `signals` | prints the ignored, blocked and caught signals |
+//! | `attack WHO` | tries to get at another process: a pid, `@FILE` of pids, `parent`, or a `child` of its own |
+//! | `show FILE` | prints a file, such as `/proc/self/limits` |
 //! | `to PATH` | from now on what is said or shown goes to the end of this file |
 //! | `setsid` | a session of its own |
 //! | `stop` | stops itself (SIGSTOP) |
 //! | `die SIG` | ends by SIG |
+//! | `listen HOST:PORT` | takes connections from now on, beside what follows |
+//! | `http HOST:PORT CODE` | the same, and answers each GET with this status; CODE may be a file that holds it |
+//! | `notify TEXT`, `notify-fd TEXT` | TEXT to `NOTIFY_SOCKET`, `\\n` in it is a line end; with descriptors along |
+//! | `notify-bytes N`, `notify-flood N` | N bytes in one datagram; N datagrams |
+//! | `write-fd N TEXT` | a line to the inherited descriptor N |
 //! | `touch PATH`, `wait-for PATH` | makes a file; waits until there is one |
 //! | `sleep SECONDS`, `ms N` | |
 //! | `exit N` | |
@@ -34,7 +41,11 @@
 #![expect(clippy::disallowed_methods, reason = "a program of its own, that starts processes and ends abruptly")]
 #![expect(clippy::zombie_processes, reason = "orphans and zombies are what it makes")]
 
-use std::io::Write;
+use std::io::{IoSlice, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +53,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use nix::sys::signal::{Signal, raise};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd;
+
+#[path = "misbehave/attack.rs"]
+mod attack;
 
 struct Told {
     seen: Arc<AtomicBool>,
@@ -96,12 +111,28 @@ impl Child {
                     let text = show(&word);
                     self.print(&text);
                 }
+                "attack" => {
+                    let text = attack::attack(&self.word());
+                    self.print(&text);
+                }
+                "show" => {
+                    let text = fs::read_to_string(self.word()).expect("a file");
+                    self.print(&text);
+                }
                 "to" => self.to = Some(self.word()),
                 "setsid" => {
                     unistd::setsid().expect("not a group's leader");
                 }
                 "fork" | "daemon" | "bomb" | "hop" => self.multiply(&word),
                 "ignore" | "on" | "stop" | "die" => self.signals(&word),
+                "listen" | "http" => self.serve(&word),
+                "notify" | "notify-fd" | "notify-bytes" | "notify-flood" => self.notify(&word),
+                "write-fd" => {
+                    let path = format!("/proc/self/fd/{}", self.number());
+                    let line = self.word() + "\n";
+                    let mut fd = fs::File::options().write(true).open(path).expect("an inherited descriptor");
+                    fd.write_all(line.as_bytes()).expect("somebody reads");
+                }
                 "close-stdout" => nix_close(1),
                 "close-stderr" => nix_close(2),
                 "touch" => fs::write(self.word(), "").expect("a file is made"),
@@ -190,6 +221,46 @@ impl Child {
                     again(&words, Session::Own);
                     process::exit(0);
                 }
+            }
+        }
+    }
+
+    fn serve(&mut self, word: &str) {
+        let listener = TcpListener::bind(self.word()).expect("the address is free");
+        let code = (word == "http").then(|| self.word());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (Ok(mut stream), Some(code)) = (stream, &code) else { continue };
+                let status = fs::read_to_string(code).unwrap_or_else(|_| code.clone());
+                let mut head = [0; 4096];
+                // Who only looks whether somebody is there asks nothing.
+                if stream.read(&mut head).is_ok_and(|n| n > 0) {
+                    write!(stream, "HTTP/1.1 {} Said\r\nContent-Length: 2\r\n\r\nok", status.trim()).ok();
+                }
+            }
+        });
+    }
+
+    fn notify(&mut self, word: &str) {
+        let name = env::var("NOTIFY_SOCKET").expect("NOTIFY_SOCKET");
+        let to = SocketAddr::from_abstract_name(name.strip_prefix('@').expect("an abstract name")).expect("a name");
+        let socket = UnixDatagram::unbound().expect("a socket");
+        socket.connect_addr(&to).expect("somebody listens");
+        match word {
+            "notify-bytes" => {
+                let n = usize::try_from(self.number()).expect("a size");
+                socket.send(&vec![b'x'; n]).expect("sent");
+            }
+            "notify-flood" => (0..self.number()).for_each(|n| {
+                socket.send(format!("STATUS=flood {n}").as_bytes()).expect("sent");
+            }),
+            _ => {
+                let text = self.word().replace("\\n", "\n");
+                let along = [0, 1, 2];
+                let rights = [ControlMessage::ScmRights(&along)];
+                let rights: &[ControlMessage<'_>] = if word == "notify-fd" { &rights } else { &[] };
+                let parts = [IoSlice::new(text.as_bytes())];
+                sendmsg::<()>(socket.as_raw_fd(), &parts, rights, MsgFlags::empty(), None).expect("sent");
             }
         }
     }

@@ -26,7 +26,8 @@
 //! 6. However devsup dies, what it started is ended, politely and then by force.
 //! 7. While its keeper lives, not one log byte of a service is lost, doubled or reordered within its stream.
 //! 8. A secret never appears in argv, logs, `ps`, events, the API, errors, panics, state files or core dumps.
-//! 9. Nobody but the owner can read credentials or command the daemon; a service can do neither for its neighbours.
+//! 9. Nobody but the owner can read credentials or command the daemon, unless a system project says so; a service can do
+//!    neither for its neighbours.
 //! 10. Every service that is wanted and not running has a reason that a person can read, and something that will wake it.
 //! 11. Idle costs nothing: no timer faster than the next deadline, no polling.
 //! 12. No command is a silent no-op, and none hangs without saying for whom it waits.

@@ -8,6 +8,8 @@ fn main() -> ExitCode {
         Some("__keep") => keeper::keep(),
         Some("__shim") => keeper::shim(),
         Some("__daemon") => daemon::run(),
+        Some("__system") => daemon::run_system(),
+        Some("__await-empty") => daemon::await_empty(),
         _ => cli::run(),
     }
 }

@@ -4,6 +4,7 @@
 //! AWS. Nothing of the machine is changed. Rows without a bar are there to be watched. Each time waits for a quiet machine, a
 //! minute in all; on one that stays busy the times are the machine's, so the load average is printed beside them.
 
+mod ends;
 mod measures;
 mod place;
 mod process;

@@ -7,9 +7,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Row;
 use crate::place::{DEVSUP, Kind, Project, Result, milliseconds, monotonic, name};
-use crate::process;
+use crate::{ends, process};
 
-pub(crate) const ALL: &[fn() -> Result<Vec<Row>>] = &[size, idle, times, roles];
+pub(crate) const ALL: &[fn() -> Result<Vec<Row>>] = &[size, idle, times, roles, ends::deaths, ends::ends];
 
 const MIB: f64 = 1024.0 * 1024.0;
 const SILENCE: Duration = Duration::from_secs(20);
@@ -17,11 +17,11 @@ const REPETITIONS: usize = 5;
 /// A service of the fifty, neither first nor last.
 const ONE: usize = 25;
 
-fn bar(what: &'static str, bar: f64, unit: &'static str, measured: Vec<f64>) -> Row {
+pub(crate) fn bar(what: &'static str, bar: f64, unit: &'static str, measured: Vec<f64>) -> Row {
     Row { what, bar: Some(bar), unit, measured }
 }
 
-fn watched(what: &'static str, unit: &'static str, measured: Vec<f64>) -> Row {
+pub(crate) fn watched(what: &'static str, unit: &'static str, measured: Vec<f64>) -> Row {
     Row { what, bar: None, unit, measured }
 }
 

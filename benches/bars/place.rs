@@ -30,6 +30,10 @@ pub(crate) struct Project {
 pub(crate) enum Kind {
     /// `sleep`, without a role.
     Idle,
+    /// The same, but for the last, which has a second and does not listen.
+    OneStubborn,
+    /// Each a shell's child beside its main process.
+    Trees,
     /// Each says when it began, without a role.
     Acting,
     /// Each says when it began, and has a role of its own.
@@ -41,11 +45,21 @@ impl Project {
         let home = tempfile::Builder::new().prefix("devsup-bars-").tempdir()?;
         let act = std::env::current_exe()?.display().to_string();
         let mut text = String::from("name = \"bars\"\n[aws]\nregion = \"eu-central-1\"\n[sandbox]\nlease = \"1h\"\n");
-        text.push_str("[defaults]\nbackoff = { first = \"10ms\" }\n");
+        text.push_str("[defaults]\nbackoff = { first = \"10ms\", max = \"10ms\" }\n");
         for number in 0..services {
             let name = name(number);
             match kind {
-                Kind::Idle => writeln!(text, "[services.{name}]\ncommand = [\"sleep\", \"1000000\"]")?,
+                Kind::OneStubborn if number + 1 == services => writeln!(
+                    text,
+                    "[services.{name}]\ncommand = [\"/bin/sh\", \"-c\", \"trap '' TERM; sleep 1000000; :\"]\nstop_timeout = \"1s\""
+                )?,
+                Kind::Trees => writeln!(
+                    text,
+                    "[services.{name}]\ncommand = [\"/bin/sh\", \"-c\", \"sleep 1000000 & exec sleep 1000000\"]"
+                )?,
+                Kind::Idle | Kind::OneStubborn => {
+                    writeln!(text, "[services.{name}]\ncommand = [\"sleep\", \"1000000\"]")?;
+                }
                 Kind::Acting | Kind::ActingAsRole => {
                     let file = home.path().join(&name).display().to_string();
                     writeln!(text, "[services.{name}]\ncommand = [{act:?}, {ACT:?}, {file:?}]")?;
@@ -109,6 +123,20 @@ impl Project {
         let pid =
             self.lock().ok_or("the daemon's lock file is not there")?.get("pid").and_then(serde_json::Value::as_u64);
         Ok(u32::try_from(pid.ok_or("the daemon's lock file says no pid")?)?)
+    }
+
+    pub(crate) fn socket(&self) -> Result<PathBuf> {
+        let lock = self.lock().ok_or("the daemon's lock file is not there")?;
+        Ok(lock.get("socket").and_then(serde_json::Value::as_str).ok_or("it says no socket")?.into())
+    }
+
+    /// How long devsup waited before this service's latest run, in ms, as it says itself.
+    pub(crate) fn last_wait(&self, number: usize) -> Result<f64> {
+        let (_, output, _) = self.devsup(&["events", "--format", "json"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let of = |event: &serde_json::Value| event["event"] == "backoff" && event["service"] == name(number).as_str();
+        Ok(events.rfind(of).and_then(|event| event["wait_ms"].as_f64()).ok_or("it did not wait")?)
     }
 
     fn lock(&self) -> Option<serde_json::Value> {

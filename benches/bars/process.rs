@@ -22,6 +22,12 @@ pub(crate) fn comm(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
+/// A zombie does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// A line of a file of `key: number` lines, in its own unit.
 fn field(path: &str, key: &str) -> Option<f64> {
     let text = fs::read_to_string(path).ok()?;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
@@ -20,6 +20,13 @@ const ALWAYS: &[&str] = &["PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR"];
 /// Never through a proxy: this machine, instance metadata and container credentials.
 const DIRECT: &[&str] = &["127.0.0.1", "localhost", "169.254.169.254", "169.254.170.2"];
 
+/// The session of whoever typed the command, which is not that of another user.
+const OF_A_SESSION: &[&str] = &["DBUS_SESSION_BUS_ADDRESS", "HOME", "LOGNAME", "MAIL", "SHELL", "USER"];
+
+fn is_of_a_session(name: &str) -> bool {
+    OF_A_SESSION.contains(&name) || name.starts_with("XDG_") || name.starts_with("SSH_")
+}
+
 /// What a run of `service` gets, whole: inherited environment scrubbed, env_file, env, credentials, region, proxies, marks.
 pub struct ChildEnvironment {
     /// In name order.
@@ -31,7 +38,7 @@ pub struct ChildEnvironment {
 pub struct ChildVariable {
     pub name: OsString,
     pub value: OsString,
-    /// `environment`, `env`, `env_file .env`, `devsup`, `role`.
+    /// `environment`, `user`, `env`, `env_file .env`, `devsup`, `role`.
     pub source: String,
     pub secret: bool,
 }
@@ -62,6 +69,8 @@ pub struct ChildSpec<'a> {
     /// `<project>/<service>#<n>`: the mark.
     pub mark: String,
     pub inherited: &'a [(OsString, OsString)],
+    /// With `user`: whose home and name it gets, instead of those of whoever typed the command.
+    pub login: Option<&'a Login>,
     /// Read just now from `env_file`s: (file as written, variables).
     pub env_files: Vec<(String, BTreeMap<String, String>)>,
     pub credentials: Option<&'a Credentials>,
@@ -73,6 +82,14 @@ pub struct ChildSpec<'a> {
     pub base_profile: Option<&'a str>,
     /// Path of this binary, for `DEVSUP`.
     pub devsup: &'a Path,
+}
+
+/// A user as passwd has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub name: String,
+    pub home: PathBuf,
+    pub shell: PathBuf,
 }
 
 /// Which AWS identity the child gets.
@@ -110,7 +127,8 @@ fn inherit(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
         let text = name.to_string_lossy();
         let foreign = is_devsups_own(&text)
             || (is_scrubbed(&text) && !keeps_aws)
-            || (is_endpoint(&text) && spec.sandbox_url.is_some());
+            || (is_endpoint(&text) && spec.sandbox_url.is_some())
+            || (is_of_a_session(&text) && spec.login.is_some());
         if foreign {
             table.scrubbed.insert(text.into_owned());
         } else if (!spec.service.clean_env || ALWAYS.contains(&&*text) || (keeps_aws && text.starts_with("AWS_")))
@@ -120,6 +138,13 @@ fn inherit(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
             let secret = keeps_aws && ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"].contains(&&*text);
             table.put(name, value, "environment", secret);
         }
+    }
+    if let Some(login) = spec.login {
+        for name in ["USER", "LOGNAME"] {
+            table.set(name, &login.name, "user");
+        }
+        table.put(OsStr::new("HOME"), login.home.as_os_str(), "user", false);
+        table.put(OsStr::new("SHELL"), login.shell.as_os_str(), "user", false);
     }
 }
 
@@ -204,6 +229,9 @@ fn marks(table: &mut Table, spec: &ChildSpec<'_>) {
     if !table.has("PYTHONUNBUFFERED") {
         // Into a pipe Python would hold its output back for minutes.
         table.set("PYTHONUNBUFFERED", "1", "devsup");
+    }
+    if spec.service.tty && !table.has("TERM") {
+        table.set("TERM", "xterm-256color", "devsup");
     }
     table.put(OsStr::new("DEVSUP"), spec.devsup.as_os_str(), "devsup", false);
     table.set("DEVSUP_SERVICE", spec.service.name.as_str(), "devsup");

@@ -19,7 +19,9 @@ Run
   start, stop, restart
                   one service alone; the others keep their pids
   exec            a command in a service's environment, with its credentials
+  attach          this terminal to a service's own (`tty = true`)
   kill            send a signal to a service
+  reload          read the manifest again and apply what changed
 
 Look
   ps, status      what runs, as which role, until when; one service in detail
@@ -37,7 +39,8 @@ Credentials
 Project
   config          check the manifest and print it as it was understood
   schema          the manifest's JSON Schema, for editors
-  ls              your projects on this machine
+  ls              your projects on this machine, and those it shares
+  unit            a systemd unit that keeps this project up
   completion      a script for your shell
   version         which devsup this is
 
@@ -149,6 +152,8 @@ pub(crate) enum Verb {
     #[command(help_template = VERB_TEMPLATE)]
     Exec(verbs::exec::Exec),
     #[command(help_template = VERB_TEMPLATE)]
+    Attach(verbs::attach::Attach),
+    #[command(help_template = VERB_TEMPLATE)]
     Env(verbs::env::Env),
     #[command(help_template = VERB_TEMPLATE)]
     Creds(verbs::creds::Creds),
@@ -162,6 +167,10 @@ pub(crate) enum Verb {
     Events(verbs::events::Events),
     #[command(help_template = VERB_TEMPLATE)]
     Wait(verbs::wait::Wait),
+    #[command(help_template = VERB_TEMPLATE)]
+    Reload(verbs::reload::Reload),
+    #[command(help_template = VERB_TEMPLATE)]
+    Unit(verbs::unit::Unit),
     #[command(help_template = VERB_TEMPLATE)]
     Kill(verbs::kill::Kill),
     #[command(help_template = VERB_TEMPLATE)]

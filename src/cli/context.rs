@@ -1,5 +1,6 @@
 //! What every verb is given: the global options, the environment and folder it was typed in, and the terminal.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub env: Vec<(OsString, OsString)>,
     pub cwd: PathBuf,
     pub terminal: Terminal,
+    /// It is said once that a command goes to a project that others share.
+    pub told_of_system: Cell<bool>,
 }
 
 impl Context {
@@ -29,7 +32,7 @@ impl Context {
         let no_color = env.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
         let cwd = std::env::current_dir()
             .map_err(|error| Failure::new(Kind::Failed, "the current folder cannot be read").cause(error))?;
-        Ok(Self { terminal: Terminal::new(&globals, no_color), globals, env, cwd })
+        Ok(Self { terminal: Terminal::new(&globals, no_color), globals, env, cwd, told_of_system: Cell::new(false) })
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<String> {

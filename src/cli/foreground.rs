@@ -7,7 +7,7 @@ use super::context::Context;
 use super::failure::{Code, Failure, Kind};
 use super::follow::Follower;
 use super::news::News;
-use super::outcome::troubles;
+use super::outcome::{Goal, troubles};
 use super::paint::Paint;
 use super::patience::{Spoken, tell};
 use super::project::{Watching, gone};
@@ -216,7 +216,7 @@ impl<'a> Foreground<'a> {
             return Ok(exit.map_or(Code::FAILED, child_code));
         }
         let mine: Vec<&Service> = watch.services.iter().filter(|service| self.names.contains(&service.name)).collect();
-        troubles(&mine, &watch.services).map_or(Ok(Code::OK), Err)
+        troubles(&mine, &watch.services, Goal::Started).map_or(Ok(Code::OK), Err)
     }
 }
 
@@ -227,7 +227,9 @@ fn is_over(names: &[String], exit_code_from: Option<&str>, hold: Hold, watch: &W
         let it = watch.services.iter().find(|service| service.name == name);
         return it.is_some_and(|service| ended(service) && service.exit.is_some());
     }
-    let matters = |service: &&Service| hold == Hold::Launched || names.contains(&service.name);
+    // What somebody else runs keeps nobody here.
+    let chosen = |service: &Service| hold == Hold::Launched || names.contains(&service.name);
+    let matters = |service: &&Service| !service.external && chosen(service);
     watch
         .services
         .iter()
@@ -235,9 +237,26 @@ fn is_over(names: &[String], exit_code_from: Option<&str>, hold: Hold, watch: &W
         .all(|service| ended(service) && !(service.want == Want::Up && service.state == State::Stopped))
 }
 
-fn child_code(exit: ExitJson) -> Code {
+pub(crate) fn child_code(exit: ExitJson) -> Code {
     match exit {
         ExitJson::Code(code) => Code(u8::try_from(code & 0xff).unwrap_or(1)),
         ExitJson::Signal(signal) => Code(u8::try_from(128 + signal).unwrap_or(255)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::sample;
+
+    #[test]
+    fn what_somebody_else_runs_keeps_no_up_from_ending() {
+        let mut watch = sample::watch(vec![sample::external("db", true), sample::service("a", State::Done, "done")]);
+        for there in [true, false] {
+            watch.services[0] = sample::external("db", there);
+            assert!(is_over(&[], None, Hold::Launched, &watch));
+        }
+        watch.services[1] = sample::running("a", 1);
+        assert!(!is_over(&[], None, Hold::Launched, &watch));
     }
 }

@@ -6,7 +6,9 @@
 //! A secret is printed by `env --reveal` and handed to a command by `exec`, and never otherwise.
 
 mod args;
+mod attached;
 mod context;
+mod detach;
 mod failure;
 mod follow;
 mod foreground;
@@ -15,7 +17,9 @@ mod outcome;
 mod paint;
 mod patience;
 mod project;
+mod remote_logs;
 mod render;
+mod screen;
 mod seam;
 mod stopping;
 mod terminal;
@@ -102,12 +106,15 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Ps(ps) => ps.run(context).await,
         Verb::Logs(logs) => logs.run(context).await,
         Verb::Exec(exec) => exec.run(context).await,
+        Verb::Attach(attach) => attach.run(context).await,
         Verb::Env(env) => env.run(context).await,
         Verb::Creds(creds) => creds.run(context).await,
         Verb::Hold(hold) => hold.run(context).await,
         Verb::Release(release) => release.run(context).await,
         Verb::Whoami(whoami) => whoami.run(context).await,
         Verb::Events(events) => events.run(context).await,
+        Verb::Reload(reload) => reload.run(context).await,
+        Verb::Unit(unit) => unit.run(context),
         Verb::Wait(wait) => wait.run(context).await,
         Verb::Kill(kill) => kill.run(context).await,
         Verb::Config(config) => config.run(context),

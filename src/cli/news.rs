@@ -34,6 +34,7 @@ struct Key {
     refusal: Option<String>,
     held: bool,
     blocked: bool,
+    overdue: bool,
 }
 
 impl News {
@@ -103,7 +104,7 @@ impl News {
             return self.explained.of(refusal);
         }
         match now {
-            Standing::Failed(_) => vec![format!("  devsup ps {} says more", service.name)],
+            Standing::Failed(_) | Standing::Overdue(_) => vec![format!("  devsup ps {} says more", service.name)],
             _ => Vec::new(),
         }
     }
@@ -148,6 +149,7 @@ fn key(service: &Service, now: &Standing) -> Key {
         refusal: refusal(service).map(|refusal| refusal.code.clone()),
         held: service.held.is_some(),
         blocked: matches!(now, Standing::Blocked { .. }),
+        overdue: service.overdue,
     }
 }
 
@@ -159,9 +161,10 @@ fn refusal(service: &Service) -> Option<&RefusalJson> {
 /// do not.
 fn worth_a_line(service: &Service, now: &Standing) -> bool {
     match service.state {
-        State::Starting | State::Stopping | State::Stopped => false,
+        State::Stopping | State::Stopped => false,
+        State::Starting => service.overdue,
         State::Running => service.ready,
-        State::Waiting => refusal(service).is_some() || matches!(now, Standing::Blocked { .. }),
+        State::Waiting => service.overdue || refusal(service).is_some() || matches!(now, Standing::Blocked { .. }),
         State::Backoff | State::Failed | State::Done => true,
     }
 }
@@ -174,8 +177,10 @@ fn invitation(names: &[String], watch: &Watch) -> Vec<String> {
             "this is the SANDBOX: its AWS is devsup's own, on this machine; nothing reaches a real account".to_owned(),
         );
     }
-    if let Some(first) = names.first() {
-        let another = names.get(1).unwrap_or(first);
+    let ours = |name: &&String| !watch.services.iter().any(|other| other.name == **name && other.external);
+    let names: Vec<&String> = names.iter().filter(ours).collect();
+    if let Some(&first) = names.first() {
+        let another = names.get(1).unwrap_or(&first);
         lines.push("in another terminal, try".to_owned());
         lines.push("  devsup ps                what runs, as which role, until when".to_owned());
         lines.push(format!("  {:<24} its log, over restarts and rotations", format!("devsup logs -f {first}")));

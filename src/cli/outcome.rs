@@ -23,10 +23,14 @@ pub(crate) enum Standing {
     Failed(String),
     /// AWS refuses its role, and asking again soon will not help.
     Refused(Box<RefusalJson>),
-    /// Waits for a service that has failed or been refused.
+    /// Waits for a service of which nothing will come by itself.
     Blocked {
         on: String,
     },
+    /// Its process is there, or somebody else's should be, but it is not ready in time: it may still come.
+    Overdue(String),
+    /// Somebody else runs it, and it is not there yet.
+    Away,
 }
 
 /// What a command waits for.
@@ -44,11 +48,13 @@ pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
     match service.state {
         State::Running if service.ready => Standing::Ready,
         State::Running => Standing::Started,
+        State::Starting | State::Waiting if service.overdue => Standing::Overdue(late(service)),
         State::Starting if service.pid.is_some() => Standing::Started,
         State::Done => Standing::Done,
         State::Stopped => Standing::Stopped,
         State::Failed => Standing::Failed(reason(service)),
         State::Backoff if service.crashes >= CRASHES_THAT_LAST => Standing::Failed(reason(service)),
+        State::Waiting if service.external => Standing::Away,
         State::Waiting => match refusal {
             Some(refusal) if refusal.lasting => Standing::Refused(Box::new(refusal.clone())),
             Some(_) => Standing::Pending,
@@ -60,12 +66,32 @@ pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
 
 /// Dependencies have no cycle, so this ends.
 fn blocked(service: &Service, all: &[Service]) -> Standing {
-    let stuck = service.depends_on.iter().find(|name| {
-        all.iter().find(|other| other.name == **name).is_some_and(|other| {
-            matches!(standing(other, all), Standing::Failed(_) | Standing::Refused(_) | Standing::Blocked { .. })
-        })
-    });
+    let lasts = |other: &Service| match standing(other, all) {
+        // Stopped or done, and waited for all the same: by a person, or before it was ready.
+        Standing::Failed(_)
+        | Standing::Refused(_)
+        | Standing::Blocked { .. }
+        | Standing::Overdue(_)
+        | Standing::Stopped
+        | Standing::Done => true,
+        Standing::Pending | Standing::Started | Standing::Ready | Standing::Away => false,
+    };
+    let stuck = service.waits_for.iter().find(|name| all.iter().any(|other| other.name == **name && lasts(other)));
     stuck.map_or(Standing::Pending, |on| Standing::Blocked { on: on.clone() })
+}
+
+/// Is it for credentials, in the end, that it waits for this one?
+fn refused_at_root(name: &str, all: &[Service]) -> bool {
+    match all.iter().find(|other| other.name == name).map(|other| standing(other, all)) {
+        Some(Standing::Refused(_)) => true,
+        Some(Standing::Blocked { on }) => refused_at_root(&on, all),
+        Some(_) | None => false,
+    }
+}
+
+/// `not ready after 90s: connection refused`
+fn late(service: &Service) -> String {
+    service.why.clone().unwrap_or_else(|| service.status.clone())
 }
 
 fn reason(service: &Service) -> String {
@@ -92,21 +118,23 @@ impl Explained {
 pub(crate) fn reached(standing: &Standing, goal: Goal) -> bool {
     match standing {
         Standing::Pending => false,
-        Standing::Started => goal == Goal::Started,
+        Standing::Started | Standing::Away => goal == Goal::Started,
         _ => true,
     }
 }
 
-/// The services in trouble, as one failure: 1 if any failed, 7 if all of them were refused their roles.
-pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure> {
+/// The services in trouble, as one failure: 1 if any failed or, where that is the goal, is not ready in time; 7 if all of
+/// them were refused their roles.
+pub(crate) fn troubles(services: &[&Service], all: &[Service], goal: Goal) -> Option<Failure> {
     let mut bad = Vec::new();
     let mut refusals: Vec<(Vec<&str>, String)> = Vec::new();
     let (mut kind, mut causes, mut hints) = (Kind::CredentialsRefused, Vec::new(), Vec::new());
+    let (mut verb, mut late_ones) = ("cannot start", 0);
     for service in services {
         let name = &service.name;
         match standing(service, all) {
             Standing::Failed(why) => {
-                kind = Kind::Failed;
+                (kind, verb) = (Kind::Failed, "failed");
                 causes.push(format!("`{name}`: {why}"));
                 hints.push(format!("devsup logs -n 20 {name}"));
             }
@@ -120,14 +148,38 @@ pub(crate) fn troubles(services: &[&Service], all: &[Service]) -> Option<Failure
                 let new = refusal.hint.clone().filter(|hint| !hints.contains(hint));
                 hints.extend(new);
             }
-            Standing::Blocked { on } => causes.push(format!("`{name}`: waits for `{on}`")),
-            _ => continue,
+            Standing::Blocked { on } => {
+                if !refused_at_root(&on, all) {
+                    kind = Kind::Failed;
+                }
+                let why = service.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                causes.push(format!("`{name}`: waits for `{on}`{why}"));
+            }
+            Standing::Overdue(why) if goal == Goal::Ready => {
+                kind = Kind::Failed;
+                late_ones += 1;
+                causes.push(format!("`{name}`: {why}"));
+                hints.push(if service.external {
+                    format!("devsup ps {name}")
+                } else {
+                    format!("devsup logs -n 20 {name}")
+                });
+            }
+            Standing::Pending
+            | Standing::Started
+            | Standing::Ready
+            | Standing::Done
+            | Standing::Stopped
+            | Standing::Overdue(_)
+            | Standing::Away => continue,
         }
         bad.push(name.as_str());
     }
     let causes = refusals.iter().map(|(names, why)| format!("{}: {why}", list(names))).chain(causes).collect();
     let noun = if bad.len() == 1 { "service" } else { "services" };
-    let verb = if kind == Kind::Failed { "failed" } else { "cannot start" };
+    if late_ones > 0 && verb != "failed" {
+        verb = if bad.len() == 1 { "is not ready" } else { "are not ready" };
+    }
     (!bad.is_empty()).then(|| Failure { kind, error: format!("{noun} {} {verb}", list(&bad)), causes, hints })
 }
 
@@ -155,8 +207,14 @@ pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
         State::Stopping | State::Starting | State::Running => {}
         _ => aside.push(status(service)),
     }
-    // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
-    aside.extend(next(service).filter(|_| service.state != State::Running));
+    let refused = service.credentials.as_ref().is_some_and(|held| held.error.is_some());
+    aside.extend(match service.state {
+        // Of a run that is up already, what happens next is a rotation some day: not what is waited for.
+        // And the daemon has told of SIGKILL.
+        State::Running | State::Stopping => None,
+        State::Starting | State::Waiting if !refused => service.why.clone().or_else(|| next(service)),
+        _ => next(service),
+    });
     format!("{verb} {} ({})", service.name, aside.join(", "))
 }
 

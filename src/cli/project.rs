@@ -1,14 +1,15 @@
 //! Which project a command means, and the way to its daemon. No manifest is read here: `ps` must be quick, and must work
 //! while the manifest is being edited.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::render::list;
-use super::seam::api::{Project, Service, VERSION, Watch};
-use super::seam::control::{self, Client, Found, Lines};
+use super::seam::api::{Handed, Project, Service, VERSION, Watch};
+use super::seam::control::{self, Client, Found, Lines, Ownership};
 use super::seam::manifest;
+use crate::sys::users;
 
 /// A daemon that answers.
 pub(crate) struct Connection {
@@ -16,22 +17,44 @@ pub(crate) struct Connection {
     pub found: Found,
 }
 
-/// The state folder of the project meant, whether it is up or not.
-pub(crate) fn locate(context: &Context) -> Result<Found, Failure> {
-    let all = control::list();
-    if let Some(name) = &context.globals.project {
-        return by_name(name, all);
+impl Connection {
+    /// The environment the command was typed in, if the project is our own: nobody else's daemon gets to see it.
+    pub(crate) fn handed(&self, context: &Context) -> Option<Handed> {
+        (self.found.owner == users::own_uid()).then(|| context.handed())
     }
-    let path = manifest_path(context)?;
-    all.into_iter().find(|found| found.manifest == path).ok_or_else(|| {
+}
+
+/// The project meant, whether it is up or not: one's own first, then one that the whole machine shares.
+pub(crate) fn locate(context: &Context) -> Result<Found, Failure> {
+    let (own, system) = (control::list(), control::list_system());
+    let found = match &context.globals.project {
+        Some(name) => by_name(name, own, system),
+        None => by_manifest(&manifest_path(context)?, own, system),
+    }?;
+    if found.kind == Ownership::System && !context.told_of_system.replace(true) {
+        let whose = users::name(found.owner);
+        context.terminal.say(format_args!("system project `{}` of {whose}", found.name));
+    }
+    Ok(found)
+}
+
+/// One that is up goes before one that has only left its history.
+fn by_manifest(path: &Path, own: Vec<Found>, system: Vec<Found>) -> Result<Found, Failure> {
+    let mut all: Vec<Found> = own.into_iter().chain(system).filter(|found| found.manifest == path).collect();
+    all.sort_by_key(|found| found.pid.is_none());
+    all.into_iter().next().ok_or_else(|| {
         Failure::new(Kind::ProjectDown, format!("the project of `{}` is not up", path.display())).hint("devsup up")
     })
 }
 
-fn by_name(name: &str, all: Vec<Found>) -> Result<Found, Failure> {
-    let mut matching: Vec<Found> = all.into_iter().filter(|found| found.name == name || found.id == name).collect();
+fn by_name(name: &str, own: Vec<Found>, system: Vec<Found>) -> Result<Found, Failure> {
+    let named = |found: &Found| found.name == name || found.id == name;
+    let mut matching: Vec<Found> = own.into_iter().filter(named).collect();
+    let shared: Vec<Found> = system.into_iter().filter(named).collect();
     if matching.iter().any(|found| found.pid.is_some()) {
         matching.retain(|found| found.pid.is_some());
+    } else if !shared.is_empty() {
+        matching = shared;
     }
     match (matching.pop(), matching.len()) {
         (None, _) => Err(Failure::new(Kind::ProjectDown, format!("project `{name}` is not up")).hint("devsup ls")),

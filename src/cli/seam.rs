@@ -3,7 +3,11 @@
 pub(crate) use crate::control::api;
 
 pub(crate) mod control {
-    pub(crate) use crate::control::{Client, Found, Launched, Lines, Start, launch, list, state_folder};
+    pub(crate) use crate::control::attach::{Begun, Word, Words};
+    pub(crate) use crate::control::{
+        Attachment, Client, Found, Kind as Ownership, Launched, Lines, Start, become_system, launch, list, list_system,
+        state_folder,
+    };
 }
 
 pub(crate) mod manifest {
@@ -15,5 +19,5 @@ pub(crate) mod aws {
 }
 
 pub(crate) mod show {
-    pub(crate) use crate::logs::show::{Format, Printer, Style};
+    pub(crate) use crate::logs::show::{Format, Printer, Style, entry};
 }

@@ -107,7 +107,7 @@ fn what_is_not_understood_is_said_in_our_words() {
         "devsup hold",
         "devsup up --wait-timeout 5s",
         "devsup ps --format yaml",
-        "devsup reload",
+        "devsup doctor",
     ];
     let text: Vec<String> = lines
         .iter()
@@ -186,16 +186,17 @@ fn what_has_become_of_a_service() {
 fn who_waits_for_a_refused_service_is_blocked_and_both_are_reported() {
     let waits = Service {
         depends_on: vec!["b".into()],
+        waits_for: vec!["b".into()],
         ..sample::plain(sample::service("z", State::Waiting, "waiting for b"))
     };
     let all = [sample::refused("b"), waits, sample::backoff("c")];
     assert_eq!(standing(&all[1], &all), Standing::Blocked { on: "b".into() });
-    let both = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    let both = troubles(&[&all[0], &all[1]], &all, Goal::Started).expect("trouble");
     assert_eq!(both.kind, Kind::CredentialsRefused);
-    let with_failed = troubles(&[&all[0], &all[1], &all[2]], &all).expect("trouble");
+    let with_failed = troubles(&[&all[0], &all[1], &all[2]], &all, Goal::Started).expect("trouble");
     assert_eq!(with_failed.kind, Kind::Failed);
     insta::assert_snapshot!([both.render(Paint::Plain), with_failed.render(Paint::Plain)].join("\n"));
-    assert_eq!(troubles(&[&sample::running("a", 1)], &all), None);
+    assert_eq!(troubles(&[&sample::running("a", 1)], &all, Goal::Started), None);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn an_ordinary_rotation_is_no_news_and_who_attaches_is_not_invited() {
 #[test]
 fn the_same_refusal_of_several_is_said_once() {
     let all = [sample::refused("b"), Service { name: "c".into(), ..sample::refused("b") }];
-    let trouble = troubles(&[&all[0], &all[1]], &all).expect("trouble");
+    let trouble = troubles(&[&all[0], &all[1]], &all, Goal::Started).expect("trouble");
     assert_eq!((trouble.causes.len(), trouble.hints.len()), (1, 1));
     assert!(trouble.causes[0].starts_with("`b` and `c`: waiting for credentials: "), "{:?}", trouble.causes);
     let mut news = News::new(vec!["b".to_owned(), "c".to_owned()], Hold::Attached, Paint::Plain);
@@ -292,4 +293,73 @@ fn who_is_there_already_is_not_reported_again() {
     let names = ["a".to_owned(), "b".to_owned(), "ab".to_owned()];
     assert_eq!(unsaid(&names, &["a is up already".into(), "held by bob".into()]), ["b", "ab"]);
     assert_eq!(unsaid(&names, &[]), names);
+}
+
+#[test]
+fn late_is_trouble_for_who_waits_for_ready_and_none_for_who_waits_for_started() {
+    let all = [sample::late("b"), sample::running("a", 1)];
+    let now = standing(&all[0], &all);
+    assert_eq!(now, Standing::Overdue("not ready after 1m 30s: connection refused".into()));
+    assert!(reached(&now, Goal::Ready) && reached(&now, Goal::Started));
+    assert_eq!(troubles(&[&all[0]], &all, Goal::Started), None);
+    let failure = troubles(&[&all[0], &all[1]], &all, Goal::Ready).expect("trouble");
+    assert_eq!(failure.kind.code().0, 1);
+    insta::assert_snapshot!(failure.render(Paint::Plain), @r"
+    error: service `b` is not ready
+    cause: `b`: not ready after 1m 30s: connection refused
+    hint: devsup logs -n 20 b
+    ");
+}
+
+#[test]
+fn what_somebody_else_runs_is_waited_for_only_where_ready_is_the_goal() {
+    let away = sample::external("db", false);
+    assert_eq!(standing(&away, &[]), Standing::Away);
+    assert!(reached(&Standing::Away, Goal::Started) && !reached(&Standing::Away, Goal::Ready));
+    assert_eq!(standing(&sample::external("db", true), &[]), Standing::Ready);
+    let missed = Service { overdue: true, why: Some("not there after 1m: connection refused".into()), ..away };
+    let failure = troubles(&[&missed], &[], Goal::Ready).expect("trouble");
+    assert_eq!((failure.kind, failure.hints), (Kind::Failed, vec!["devsup ps db".to_owned()]));
+    assert_eq!(troubles(&[&missed], &[], Goal::Started), None);
+}
+
+#[test]
+fn who_waits_for_what_will_not_come_is_blocked_and_says_for_what() {
+    let waits = |why: &str| Service {
+        waits_for: vec!["b".into()],
+        why: Some(why.into()),
+        ..sample::plain(sample::service("z", State::Waiting, "waiting for b"))
+    };
+    let stopped = Service { want: Want::Down, ..sample::service("b", State::Stopped, "stopped") };
+    let done = sample::service("b", State::Done, "done");
+    let failed = sample::service("b", State::Failed, "failed: exit 1");
+    for other in [stopped, done, failed, sample::late("b")] {
+        let all = [waits("b is no good"), other];
+        assert_eq!(standing(&all[0], &all), Standing::Blocked { on: "b".into() });
+        let failure = troubles(&[&all[0]], &all, Goal::Started).expect("trouble");
+        assert_eq!((failure.kind, failure.causes), (Kind::Failed, vec!["`z`: waits for `b`: b is no good".to_owned()]));
+    }
+    for other in [sample::running("b", 1), sample::external("b", false)] {
+        let all = [waits("b is on its way"), other];
+        assert_eq!(standing(&all[0], &all), Standing::Pending);
+    }
+    let chain = Service { waits_for: vec!["z".into()], ..sample::service("y", State::Waiting, "waiting for z") };
+    let all = [Service { credentials: None, ..chain }, waits("b is refused"), sample::refused("b")];
+    let failure = troubles(&[&all[0]], &all, Goal::Ready).expect("trouble");
+    assert_eq!(failure.kind, Kind::CredentialsRefused, "in the end it is AWS that refuses");
+}
+
+#[test]
+fn a_late_service_is_news_once_and_nobody_waits_for_it_any_more() {
+    let mut news = News::new(vec!["b".to_owned(), "db".to_owned()], Hold::Attached, Paint::Plain);
+    let early = Service { overdue: false, ..sample::late("b") };
+    let mut watch = sample::watch(vec![early, sample::external("db", false)]);
+    assert_eq!(news.of(&watch), Vec::<String>::new());
+    assert_eq!(news.awaited(), ["b", "db"]);
+    watch.services[0] = sample::late("b");
+    let lines = news.of(&watch);
+    assert!(lines[0].starts_with("b   starting 1m 35s, not ready in time · not ready after"), "{lines:?}");
+    assert_eq!((news.of(&watch).len(), news.awaited()), (0, vec!["db".to_owned()]));
+    watch.services[1] = sample::external("db", true);
+    assert_eq!(news.of(&watch), ["db  there (external)"]);
 }

@@ -12,10 +12,13 @@
 //! | `POST /v1/down` | [`DownRequest`] → [`Done`]; the socket is closed when the last tree is gone |
 //! | `POST /v1/kill-all` | → [`Done`] |
 //! | `POST /v1/kill` | [`KillRequest`] → [`Done`] |
+//! | `POST /v1/attach/{name}?rows=24&cols=80` | with `upgrade: devsup-attach`: 101, and then [`super::attach`]; at the terminal of its run |
 //! | `POST /v1/hold`, `/v1/release` | [`HoldRequest`] → [`Done`] |
 //! | `POST /v1/refresh` | [`ServicesRequest`] → [`Done`] |
 //! | `GET /v1/creds?service=a&service=b` | `[Creds]`: asks STS who each service really is |
 //! | `GET /v1/environment/{name}?reveal=true` | [`Environment`]; secrets only with `reveal` |
+//! | `GET /v1/logs?service=a&follow=true&tail=50` | a stream, one line an entry, as `logs --format json`; or `run=4` for one run |
+//! | `POST /v1/reload` | [`ReloadRequest`] → [`Reloaded`]: the manifest is read again and what changed is applied, or only said |
 //! | `GET /v1/events?follow=true&since=<RFC 3339>` | a stream of [`Event`], one a line |
 //!
 //! Commands return once the daemon has accepted them; a client that wants the outcome reads `/v1/watch`. A refused
@@ -111,6 +114,26 @@ pub struct Service {
     /// It has a terminal: `attach`.
     #[serde(default)]
     pub tty: bool,
+    /// How the last runs ended, newest last.
+    #[serde(default)]
+    pub exits: Vec<PastRunJson>,
+    /// While it waits: the dependencies whose conditions do not hold.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
+}
+
+/// A run that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRunJson {
+    pub run: u32,
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// `null`: nobody saw how it ended.
+    pub exit: Option<ExitJson>,
+    /// `null`: no process came of it.
+    pub uptime_s: Option<u64>,
+    /// `crashed`, `ended`, `stopped`, `given up`, `replaced (credentials)`, or why nothing came of it.
+    pub what: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +221,17 @@ pub struct Environment {
     pub scrubbed: Vec<String>,
     /// Whose environment later runs start from, and since when: `alice, 14:05`.
     pub from: String,
+    /// Whom a run becomes, when that is not the daemon's user.
+    #[serde(default)]
+    pub identity: Option<IdentityJson>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityJson {
+    pub uid: u32,
+    pub gid: u32,
+    /// All of them, `gid` included.
+    pub groups: Vec<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,7 +240,7 @@ pub struct Variable {
     pub name: OsString,
     #[serde(with = "os_text")]
     pub value: OsString,
-    /// Where it came from: `environment`, `env`, `env_file .env`, `devsup`, `role`.
+    /// Where it came from: `environment`, `user`, `env`, `env_file .env`, `devsup`, `role`.
     pub source: String,
     pub secret: bool,
 }
@@ -220,6 +254,25 @@ pub struct UpRequest {
     pub no_deps: bool,
     pub sandbox: bool,
     pub environment: Option<Handed>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct ReloadRequest {
+    pub request: String,
+    /// Say what would change, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    pub environment: Option<Handed>,
+}
+
+/// What a reload did, or would do, by the names of services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    pub untouched: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// The environment the command was typed in; may hold secrets, is kept in memory only.
@@ -325,4 +378,18 @@ pub enum FailedKind {
     NotPermitted,
     /// Exit 7.
     CredentialsRefused,
+}
+
+impl FailedKind {
+    /// The exit code of a process that ends with it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::NoSuchService => 4,
+            Self::NotPermitted => 6,
+            Self::CredentialsRefused => 7,
+        }
+    }
 }

@@ -13,6 +13,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::api::{Failed, FailedKind, Project, VERSION};
+use super::attach::PROTOCOL;
+
+/// Both ways to a service's terminal.
+pub type Attachment = TokioIo<hyper::upgrade::Upgraded>;
 
 /// A daemon that answered.
 #[derive(Clone, Debug)]
@@ -59,24 +63,45 @@ impl Client {
         Ok(Lines { body: response.into_body(), rest: Vec::new(), searched: 0, skew: self.clone() })
     }
 
+    /// A connection of its own that is no HTTP any more: both sides speak [`super::attach`].
+    pub async fn attach(&self, path: &str) -> Result<Attachment, Failed> {
+        let response = self.exchange(Method::POST, path, Bytes::new(), Some(PROTOCOL)).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.refused(response).await);
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| gone(&error))?;
+        Ok(TokioIo::new(upgraded))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failed> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| gone(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(&error))?;
-        // Ends by itself when the response is read or dropped; its error reaches the request as well.
-        drop(tokio::spawn(connection));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "devsup")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|error| Failed::new(FailedKind::Usage, format!("`{path}` is no path")).cause(error))?;
-        let response = sender.send_request(request).await.map_err(|error| gone(&error))?;
+        let response = self.exchange(method, path, body, None).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         Err(self.refused(response).await)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        upgrade: Option<&str>,
+    ) -> Result<Response<Incoming>, Failed> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| gone(&error))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(&error))?;
+        // Ends by itself when the response is read or dropped; its error reaches the request as well.
+        drop(tokio::spawn(connection.with_upgrades()));
+        let mut request = Request::builder().method(method).uri(path).header("host", "devsup");
+        request = match upgrade {
+            Some(protocol) => request.header("connection", "upgrade").header("upgrade", protocol),
+            None => request.header("content-type", "application/json"),
+        };
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| Failed::new(FailedKind::Usage, format!("`{path}` is no path")).cause(error))?;
+        sender.send_request(request).await.map_err(|error| gone(&error))
     }
 
     async fn refused(&self, response: Response<Incoming>) -> Failed {

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::api::{CredentialsJson, HeldJson, RefusalJson, Service as Shown, Tree};
+use super::api::{CredentialsJson, HeldJson, PastRunJson, RefusalJson, Service as Shown, Tree};
 use crate::manifest::Service;
-use crate::supervisor::{Refusal, View, Wall};
+use crate::supervisor::{PastRun, Refusal, View, Wall};
 
 /// RFC 3339, UTC, milliseconds.
 pub fn rfc3339(at: Wall) -> String {
@@ -67,10 +67,22 @@ pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
         overdue: view.overdue,
         user: entry.and_then(|entry| entry.user.clone()),
         tty: entry.is_some_and(|entry| entry.tty),
+        exits: view.exits.iter().map(past_run).collect(),
+        waits_for: view.waits_for.iter().map(ToString::to_string).collect(),
         credentials: credentials(view, entry, beside),
         credentials_text: view.credentials.clone(),
         autostart: entry.is_some_and(|entry| entry.autostart),
         depends_on: entry.map(|entry| entry.depends_on.keys().map(ToString::to_string).collect()).unwrap_or_default(),
+    }
+}
+
+fn past_run(past: &PastRun) -> PastRunJson {
+    PastRunJson {
+        run: past.run,
+        at: rfc3339(past.at),
+        exit: past.exit.map(Into::into),
+        uptime_s: past.uptime.map(|uptime| uptime.as_secs()),
+        what: past.what.clone(),
     }
 }
 

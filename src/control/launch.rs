@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{Failed, FailedKind, Handed};
 use crate::supervisor::By;
-use crate::sys::daemonize;
+use crate::sys::{daemonize, memfd};
 
 /// What a daemon needs to begin. Holds the caller's environment, so it is never logged.
 #[derive(Serialize, Deserialize)]
@@ -19,6 +19,12 @@ pub struct Start {
     pub manifest: PathBuf,
     pub environment: Handed,
     pub sandbox: bool,
+    /// In the process that reads this, whom systemd knows as the main one of its unit.
+    #[serde(default)]
+    pub unit: bool,
+    /// For everybody whom `[access]` lets in. Always a unit.
+    #[serde(default)]
+    pub system: bool,
     /// AWS's, over `[aws]`.
     pub profile: Option<String>,
     pub region: Option<String>,
@@ -47,6 +53,21 @@ pub struct Launched {
     /// We started it; else it was up already and has heard nothing of our request yet.
     pub fresh: bool,
     pub warnings: Vec<String>,
+}
+
+/// This very process becomes the daemon: systemd knows it as the unit's main one. Comes back only with
+/// the reason why not.
+pub fn become_system(start: &Start) -> Failed {
+    let failed =
+        |error: std::io::Error| Failed::new(FailedKind::Failed, "the daemon could not be started").cause(error);
+    let words = match serde_json::to_vec(start) {
+        Ok(words) => words,
+        Err(error) => return failed(error.into()),
+    };
+    match memfd::sealed("devsup-start", &words) {
+        Ok(words) => failed(daemonize::become_self("__system", &start.manifest, words)),
+        Err(error) => failed(error),
+    }
 }
 
 /// Starts the daemon, or finds the one that is up. Returns when its control socket answers.

@@ -6,6 +6,7 @@
 //! and stream is bounded, and a client that does not read is skipped to the newest or dropped.
 
 pub mod api;
+pub mod attach;
 mod call;
 mod client;
 pub mod convert;
@@ -14,14 +15,18 @@ mod os_text;
 pub mod paths;
 pub mod peer;
 pub mod server;
+pub mod system;
 
-pub use call::{Answer, Call, CommandRequest, EventsFrom, Question};
-pub use client::{Client, Lines};
-pub use launch::{Answered, Launched, Start, launch};
+pub use call::{Answer, Call, CommandRequest, EventsFrom, LogsWanted, Question};
+pub use client::{Attachment, Client, Lines};
+pub use launch::{Answered, Launched, Start, become_system, launch};
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::control::api::{Failed, FailedKind};
+use crate::sys::users;
 
 impl Failed {
     pub fn new(kind: FailedKind, error: impl Into<String>) -> Self {
@@ -41,17 +46,27 @@ impl Failed {
     }
 }
 
-/// A project of this user, for `ls` and for finding the one a command means.
+/// A project, for `ls` and for finding the one a command means.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub id: String,
     pub name: String,
     pub folder: PathBuf,
+    pub logs: PathBuf,
     pub socket: PathBuf,
     pub manifest: PathBuf,
     /// `None`: not up.
     pub pid: Option<u32>,
     pub sandbox: bool,
+    pub kind: Kind,
+    pub owner: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Personal,
+    System,
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -67,12 +82,36 @@ pub fn list() -> Vec<Found> {
             id: found.folder.id().to_owned(),
             name: info.name,
             folder: found.folder.path(),
+            logs: found.folder.logs(),
             socket: info.socket,
             manifest: info.manifest,
             pid: found.running.then_some(info.pid),
             sandbox: info.sandbox,
+            kind: Kind::Personal,
+            owner: users::own_uid(),
         })
         .collect()
+}
+
+/// The system projects that are up on this machine, whoever's they are.
+pub fn list_system() -> Vec<Found> {
+    let all = system::list(&environment).into_iter();
+    all.filter_map(|system::Published { info, owner }| {
+        let folders = info.shared?;
+        Some(Found {
+            id: format!("{}@system", info.name),
+            name: info.name,
+            folder: folders.state,
+            logs: folders.logs,
+            socket: info.socket,
+            manifest: info.manifest,
+            pid: Some(info.pid),
+            sandbox: info.sandbox,
+            kind: Kind::System,
+            owner,
+        })
+    })
+    .collect()
 }
 
 /// Where the project's files are; it may not exist.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::sys::{peer, users};
+use super::system::SystemFolders;
+use crate::sys::{tree, users};
 
 /// `sun_path` less its closing NUL.
-const SOCKET_PATH_MAX: usize = 107;
+pub(super) const SOCKET_PATH_MAX: usize = 107;
 
 /// Content of the `lock` file: who the daemon is and where it listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +26,15 @@ pub struct LockInfo {
     pub name: String,
     pub manifest: PathBuf,
     pub sandbox: bool,
+    /// Of a system project: where it is kept, for those who have no other way to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SystemFolders>,
 }
 
 impl LockInfo {
     /// Is the daemon that wrote this still there?
     pub fn alive(&self) -> bool {
-        peer::start_time(self.pid) == Some(self.start_time) && peer::state(self.pid) != Some('Z')
+        tree::look(self.pid).is_some_and(|process| process.start_time == self.start_time && !process.is_zombie())
     }
 }
 
@@ -46,6 +50,8 @@ pub enum StateError {
     Open { path: PathBuf, mode: u32 },
     #[error("state folder `{path}` is not a folder")]
     NotFolder { path: PathBuf },
+    #[error("socket path `{path}` is too long: the kernel takes {SOCKET_PATH_MAX} bytes")]
+    LongSocket { path: PathBuf },
 }
 
 /// `${XDG_STATE_HOME:-~/.local/state}/devsup`; `env` looks a variable up.
@@ -61,11 +67,16 @@ pub fn root(env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, StateError>
 
 /// Twelve hex digits of machine, user and the manifest's real path: the part of the id that a new `name` does not change.
 pub fn hash(manifest: &Path) -> String {
+    salted("", manifest)
+}
+
+fn salted(salt: &str, manifest: &Path) -> String {
     let mut sum = Sha256::new();
     sum.update(users::machine().as_bytes());
     sum.update([0]);
     sum.update(users::own_uid().to_le_bytes());
     sum.update(manifest.as_os_str().as_bytes());
+    sum.update(salt.as_bytes());
     sum.finalize().iter().take(6).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
@@ -74,19 +85,35 @@ pub fn hash(manifest: &Path) -> String {
 pub struct Folder {
     root: PathBuf,
     id: String,
+    /// `Some`: of a system project, and `root` is of no use.
+    system: Option<SystemFolders>,
 }
 
 impl Folder {
     /// The folder this manifest has already (whatever its name was then), else the one it will get.
     pub fn of(root: &Path, name: &str, manifest: &Path) -> Self {
         let hash = hash(manifest);
-        Self::existing(root, manifest).unwrap_or_else(|| Self { root: root.into(), id: format!("{name}-{hash}") })
+        Self::existing(root, manifest).unwrap_or_else(|| Self::in_root(root, format!("{name}-{hash}")))
     }
 
     /// The folder of a manifest that was up before; needs no readable manifest.
     pub fn existing(root: &Path, manifest: &Path) -> Option<Self> {
         let tail = format!("-{}", hash(manifest));
-        ids(root).into_iter().find(|id| id.ends_with(&tail)).map(|id| Self { root: root.into(), id })
+        ids(root).into_iter().find(|id| id.ends_with(&tail)).map(|id| Self::in_root(root, id))
+    }
+
+    fn in_root(root: &Path, id: String) -> Self {
+        Self { root: root.into(), id, system: None }
+    }
+
+    /// Of a system project. Its id is not that of the same user's personal project of the same manifest.
+    pub fn of_system(folders: SystemFolders, name: &str, manifest: &Path) -> Self {
+        let id = format!("{name}-{}", salted("system", manifest));
+        Self { root: PathBuf::new(), id, system: Some(folders) }
+    }
+
+    pub fn system(&self) -> Option<&SystemFolders> {
+        self.system.as_ref()
     }
 
     pub fn id(&self) -> &str {
@@ -94,7 +121,7 @@ impl Folder {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.root.join(&self.id)
+        self.system.as_ref().map_or_else(|| self.root.join(&self.id), |system| system.state.clone())
     }
 
     pub fn lock(&self) -> PathBuf {
@@ -110,7 +137,7 @@ impl Folder {
     }
 
     pub fn logs(&self) -> PathBuf {
-        self.path().join("logs")
+        self.system.as_ref().map_or_else(|| self.path().join("logs"), |system| system.logs.clone())
     }
 
     pub fn service_logs(&self, service: &str) -> PathBuf {
@@ -123,6 +150,10 @@ impl Folder {
 
     /// Makes what is missing, 0700, and refuses what is not ours alone.
     pub fn prepare(&self) -> Result<(), StateError> {
+        if let Some(system) = &self.system {
+            system.prepare()?;
+            return private_folder(&self.path().join("services"));
+        }
         private_folder(&self.root)?;
         private_folder(&self.path())?;
         private_folder(&self.logs())?;
@@ -141,6 +172,9 @@ impl Folder {
 
     /// Where the socket goes: in the folder, or, when that path is too long for the kernel, in a private folder elsewhere.
     pub fn socket(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, StateError> {
+        if let Some(system) = &self.system {
+            return system.socket();
+        }
         let inside = self.path().join("control.sock");
         if inside.as_os_str().len() <= SOCKET_PATH_MAX {
             return Ok(inside);
@@ -167,7 +201,7 @@ pub struct Found {
 
 /// In the order of their ids.
 pub fn list(root: &Path) -> Vec<Found> {
-    let folders = ids(root).into_iter().map(|id| Folder { root: root.into(), id });
+    let folders = ids(root).into_iter().map(|id| Folder::in_root(root, id));
     folders
         .map(|folder| {
             let info = folder.last();
@@ -263,12 +297,13 @@ mod tests {
     fn a_lock_of_a_dead_daemon_is_not_running() {
         let mut info = LockInfo {
             pid: std::process::id(),
-            start_time: peer::start_time(std::process::id()).expect("ours"),
+            start_time: tree::look(std::process::id()).expect("ours").start_time,
             socket: "/x".into(),
             version: "0".into(),
             name: "shop".into(),
             manifest: "/x".into(),
             sandbox: false,
+            shared: None,
         };
         assert!(info.alive());
         info.start_time += 1;

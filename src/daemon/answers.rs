@@ -4,15 +4,18 @@ use std::rc::Rc;
 
 use axum::body::Bytes;
 
+use super::birth;
 use super::clocks::now;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
-    Creds, Environment, Failed, FailedKind, KeeperState, OwnState, Project, Service as Shown, Tree, VERSION, Variable,
-    Watch,
+    Creds, Environment, Failed, FailedKind, IdentityJson, KeeperState, OwnState, Project, Service as Shown, VERSION,
+    Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
+use crate::control::peer::Standing;
 use crate::control::{Answer, Call, Question};
+use crate::keeper::protocol::Identity;
 use crate::manifest::{Name, Service};
 use crate::supervisor::{By, Refusal, View};
 
@@ -37,18 +40,25 @@ impl World {
                 drop(answer.send(Ok(self.watchers.subscribe())));
             }
             Question::Events(answer) => drop(answer.send(Ok(self.journal.read()))),
+            Question::Logs(wanted, answer) => drop(answer.send(self.log_lines(&wanted))),
+            Question::Reload(request, answer) => {
+                let reloaded = self.reload(&by, request);
+                drop(answer.send(reloaded));
+            }
             Question::Command(request, answer) => {
                 let done = self.commanded(&by, request);
                 drop(answer.send(done));
             }
             Question::Creds(names, answer) => self.creds(names, answer),
             Question::Environment { service, reveal, answer } => self.environment(&by, &service, reveal, answer),
+            Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
+            Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),
             Question::Intruded { wanted } => {
-                let whose = match call.caller.standing {
-                    crate::control::peer::Standing::Inside(service) => service,
-                    _ => None,
+                let (whose, who) = match call.caller.standing {
+                    Standing::Inside(Some(service)) => (Some(service), "a process of it"),
+                    Standing::Elsewhere => (None, "a process of another project's service"),
+                    _ => (None, "a process left behind"),
                 };
-                let who = if whose.is_some() { "a process of it" } else { "a process left behind" };
                 let sentence = format!("{who} asked devsup for {wanted} and was refused");
                 self.journal.tell(now().wall, "refused", whose.as_ref(), Some(&by), sentence);
             }
@@ -71,7 +81,7 @@ impl World {
         }
     }
 
-    fn services(&self) -> Vec<Shown> {
+    pub(super) fn services(&self) -> Vec<Shown> {
         self.supervisor.views(now()).iter().map(|view| self.shown(view)).collect()
     }
 
@@ -94,7 +104,7 @@ impl World {
                 lease.map_or(shown.lease.expires_wall - life, |lease| lease.issued)
             }),
             isolation: runs.clone().filter_map(|(_, held)| held.isolation.clone()).next_back(),
-            tree: Tree::Session,
+            tree: runs.clone().next_back().map_or(self.cgroups.mode(), |(run, _)| self.cgroups.tree_of(run)),
             log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
         }
     }
@@ -207,10 +217,11 @@ impl World {
             return Err(refused(&service.name, super::asks::no_sandbox()));
         }
         let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
-        let child = self
-            .child_environment(service, run, held)
-            .map_err(|error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name)))?;
-        Ok(environment(service, child, reveal, self.inherited.from.clone()))
+        let failed = |error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name));
+        let who = birth::who(service).map_err(failed)?;
+        let child = self.child_environment(service, run, held, who.login.as_ref()).map_err(failed)?;
+        let identity = who.identity.map(|Identity { uid, gid, groups }| IdentityJson { uid, gid, groups });
+        Ok(Environment { identity, ..environment(service, child, reveal, self.inherited.from.clone()) })
     }
 }
 
@@ -228,6 +239,7 @@ fn environment(service: &Service, child: ChildEnvironment, reveal: bool, from: S
         env: shown.collect(),
         scrubbed: child.scrubbed,
         from,
+        identity: None,
     }
 }
 

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::clocks::now;
+use super::system::at_boot;
 use super::world::{Fact, World};
-use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, SandboxBase, Who, child_environment};
+use crate::aws::{
+    Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment,
+};
 use crate::manifest::{Aws, Name, Service, read_env_files};
 use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;
@@ -23,6 +27,7 @@ impl World {
             return;
         };
         let (facts, asking, who) = (self.facts.clone(), Rc::clone(&self.asking), self.who());
+        let (system, began) = (self.brought.system, self.brought.began);
         drop(tokio::task::spawn_local(async move {
             let Some(role) = &service.role else { return };
             let place = asking.acquire().await;
@@ -33,7 +38,11 @@ impl World {
                     let region = base.region().await;
                     Fact::Granted { ask, service: name, grant: Box::new(grant), region }
                 }
-                Err(refusal) => Fact::Refused { ask, service: name, refusal },
+                Err(refusal) => {
+                    let up_for = Duration::from_millis(now().mono.0.saturating_sub(began.0));
+                    let refusal = if system { at_boot(refusal, up_for) } else { refusal };
+                    Fact::Refused { ask, service: name, refusal }
+                }
             };
             drop(place);
             drop(facts.send(fact));
@@ -128,6 +137,7 @@ impl World {
         service: &Service,
         run: u32,
         credentials: Option<&Credentials>,
+        login: Option<&Login>,
     ) -> Result<ChildEnvironment, String> {
         let env_files = read_env_files(service).map_err(|error| error.to_string())?;
         let aws = self.aws();
@@ -138,6 +148,7 @@ impl World {
             run,
             mark: format!("{}/{}#{run}", self.brought.folder.id(), service.name),
             inherited: &self.inherited.env,
+            login,
             env_files,
             credentials,
             region,

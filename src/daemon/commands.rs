@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::begin;
 use super::clocks::now;
 use super::world::{Inherited, World};
 use crate::control::CommandRequest;
@@ -11,7 +10,7 @@ use crate::control::api::{Done, Failed, FailedKind, Handed, ServicesRequest, UpR
 use crate::control::convert::clock_time;
 use crate::keeper::protocol::Order;
 use crate::manifest::Name;
-use crate::supervisor::{By, Command, Event, RunId, State, Want};
+use crate::supervisor::{By, Command, RunId, State, Want};
 
 /// So many answered requests are remembered.
 const REMEMBERED: usize = 256;
@@ -110,9 +109,21 @@ impl World {
         Ok(done(&services, Vec::new()))
     }
 
-    fn accept(&mut self, by: &By, id: String, command: Command, handed: Option<Handed>) -> Result<(), Failed> {
+    pub(super) fn accept(
+        &mut self,
+        by: &By,
+        id: String,
+        command: Command,
+        handed: Option<Handed>,
+    ) -> Result<(), Failed> {
         if let Some(why) = self.supervisor.refuses(by, &command) {
             return Err(Failed::new(FailedKind::Failed, why));
+        }
+        if let Command::Start { services, no_deps } | Command::Restart { services, no_deps, .. } = &command {
+            let manifest = self.manifest.clone();
+            if let Some(failed) = self.limits_refused(&manifest, services, *no_deps) {
+                return Err(failed);
+            }
         }
         self.adopt(by, handed);
         let id = if id.is_empty() { format!("{}-{}", by.uid, now().mono.0) } else { id };
@@ -121,7 +132,7 @@ impl World {
     }
 
     /// Later runs start from this environment; the base identity too, where it came from variables: then it is made anew.
-    fn adopt(&mut self, by: &By, handed: Option<Handed>) -> bool {
+    pub(super) fn adopt(&mut self, by: &By, handed: Option<Handed>) -> bool {
         let Some(handed) = handed else { return false };
         let identity = |env: &[(std::ffi::OsString, std::ffi::OsString)]| -> Vec<_> {
             let of_base = |name: &str| name.starts_with("AWS_") || matches!(name, "HOME" | "PATH");
@@ -137,18 +148,16 @@ impl World {
     }
 
     fn up(&mut self, by: &By, up: UpRequest) -> Result<Done, Failed> {
-        if self.supervisor.shutting_down() {
-            return Err(Failed::new(FailedKind::Failed, "devsup is shutting down").hint("devsup up, when it has ended"));
-        }
+        self.not_going()?;
         if up.sandbox != self.brought.sandbox {
             let (is, asked) =
                 if up.sandbox { ("with real AWS", "in the sandbox") } else { ("in the sandbox", "with real AWS") };
             let error = format!("project `{}` is up {is}: it cannot be brought up {asked} as well", self.manifest.name);
             return Err(Failed::new(FailedKind::Failed, error).hint("devsup down, then devsup up"));
         }
-        let env = up.environment.as_ref().map_or(&**self.inherited.env, |handed| &handed.env);
-        let insecure = self.brought.insecure;
-        let loaded = begin::load(&self.brought.manifest, env, insecure)?;
+        let inherited = Rc::clone(&self.inherited.env);
+        let env = up.environment.as_ref().map_or(&**inherited, |handed| &handed.env);
+        let loaded = self.read_again(env)?;
         let unknown = up.services.iter().find(|name| !loaded.manifest.services.contains_key(name.as_str()));
         if let Some(unknown) = unknown {
             return Err(no_such(unknown, loaded.manifest.services.keys()));
@@ -164,44 +173,23 @@ impl World {
         } else {
             up.services.iter().map(|name| Name::new(name)).collect()
         };
-        let before = self.aws();
-        for (given, own) in [("DEVSUP_PROFILE", &mut self.brought.profile), ("DEVSUP_REGION", &mut self.brought.region)]
-        {
-            if let Some(given) = Inherited::lookup(env, given).filter(|given| !given.is_empty()) {
-                *own = Some(given);
-            }
+        // What is up and changed is replaced by this as well.
+        let is_up = |name: &Name| self.supervisor.view(now(), name.as_str()).is_some_and(|view| view.want == Want::Up);
+        let replaced = loaded.manifest.services.keys().filter(|name| is_up(name)).cloned();
+        let concerned: Vec<Name> = services.iter().cloned().chain(replaced).collect();
+        if let Some(failed) = self.limits_refused(&loaded.manifest, &concerned, up.no_deps) {
+            return Err(failed);
         }
         let every: Vec<Name> =
             loaded.manifest.services.values().filter(|service| service.autostart).map(|s| s.name.clone()).collect();
-        self.manifest = loaded.manifest;
-        self.renew_sandbox();
-        let aws_changed = self.aws() != before;
-        if aws_changed {
-            self.region = self.aws().region;
-        }
-        let adopted = self.adopt(by, up.environment);
-        if aws_changed && !adopted {
-            self.make_base();
-        }
-        self.loaded();
+        let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
+        self.adopt_manifest(by, loaded, up.environment);
         let concerned = if up.services.is_empty() { every } else { services.clone() };
         let mut notes = self.up_already(&concerned);
-        notes.extend(loaded.warnings.iter().map(|warning| warning.title().to_owned()));
+        notes.extend(warnings);
         let command = Command::Start { services: services.clone(), no_deps: up.no_deps };
         self.accept(by, up.request, command, None)?;
         Ok(done(&concerned, notes))
-    }
-
-    /// Tells the supervisor the manifest, with the numbers of the runs found on disk.
-    pub(super) fn loaded(&mut self) {
-        let known = |name: &Name| RunId {
-            service: name.clone(),
-            number: crate::logs::last_run(&self.brought.folder.service_logs(name.as_str())),
-        };
-        let known = self.manifest.services.keys().map(known).collect();
-        let services = self.manifest.services.values().cloned().collect();
-        self.step(Event::Loaded { services, known });
-        self.look_for_occupiers();
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {
@@ -229,6 +217,10 @@ impl World {
         self.manifest.services.keys().cloned().collect()
     }
 
+    fn external(&self, name: &Name) -> bool {
+        self.manifest.services.get(name).is_some_and(|entry| entry.external())
+    }
+
     fn named(&self, wish: &ServicesRequest) -> Result<Vec<Name>, Failed> {
         match (wish.all, wish.services.is_empty()) {
             (true, false) => {
@@ -237,7 +229,8 @@ impl World {
             (false, true) => {
                 Err(Failed::new(FailedKind::Usage, "no service is named").hint("name one or more, or say --all"))
             }
-            (true, true) => Ok(self.all()),
+            // What somebody else runs is meant only by name, and then refused.
+            (true, true) => Ok(self.all().into_iter().filter(|name| !self.external(name)).collect()),
             (false, false) => wish.services.iter().map(|name| self.known(name)).collect(),
         }
     }

@@ -1,10 +1,12 @@
 //! What an earlier devsup left: keepers that still end their runs, and processes whose keepers were killed too.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroups::{Cgroups, Orphans};
 use super::clocks::now;
 use super::runs::kill_past;
 use super::watched::watched;
@@ -12,10 +14,10 @@ use super::world::{Fact, Occupier, World};
 use crate::control::paths::private_folder;
 use crate::keeper::{Force, Marked, end_marked, find_marked};
 use crate::manifest::Name;
-use crate::supervisor::{Event, Mono};
+use crate::supervisor::{Event, Mono, RunId};
 use crate::sys::lock::Lock;
-use crate::sys::peer::{self, Pidfd};
-use crate::sys::tree;
+use crate::sys::process::Pidfd;
+use crate::sys::{signal, tree};
 
 /// How long leftovers without a keeper get to end politely.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,12 +36,12 @@ pub(super) struct HolderInfo {
 
 impl HolderInfo {
     pub(super) fn of(pid: u32, run: u32) -> Self {
-        let start_time = peer::start_time(pid).unwrap_or_default();
+        let start_time = tree::look(pid).map(|keeper| keeper.start_time).unwrap_or_default();
         Self { pid, start_time, run, protocol: crate::keeper::protocol::VERSION }
     }
 
-    fn alive(&self) -> bool {
-        peer::start_time(self.pid) == Some(self.start_time)
+    pub(super) fn alive(&self) -> bool {
+        tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time)
     }
 }
 
@@ -83,14 +85,15 @@ impl World {
             self.later(LOOK_AGAIN * 10, Fact::OccupierEnded { service: service.clone() });
             return "a keeper of an earlier devsup".to_owned();
         };
-        let state = peer::state(holder.pid).unwrap_or('?');
+        let state = tree::look(holder.pid).map_or('?', |keeper| keeper.state);
         let text = format!("run {} of an earlier devsup, keeper {}: state {state}", holder.run, holder.pid);
         let grace = self.manifest.services.get(service).map_or(Duration::from_secs(10), |entry| entry.stop_timeout);
         let keeper = Rc::new(pidfd);
         let force_at = Some(now().mono + grace + Duration::from_secs(2));
         // What it still ends is a service, and may not speak to us as the owner does.
         self.keepers.add(holder.pid, service.clone());
-        self.occupied.insert(service.clone(), Occupier { keeper, pid: holder.pid, force_at });
+        let run = RunId { service: service.clone(), number: holder.run };
+        self.occupied.insert(service.clone(), Occupier { keeper, pid: holder.pid, run, force_at });
         if let Ok(ended) = Pidfd::open(holder.pid).and_then(watched) {
             let (facts, service) = (self.facts.clone(), service.clone());
             drop(tokio::task::spawn_local(async move {
@@ -104,6 +107,7 @@ impl World {
     pub(super) fn occupier_ended(&mut self, service: Name) {
         if let Some(occupier) = self.occupied.remove(&service) {
             self.keepers.remove(occupier.pid);
+            self.tidy_cgroups();
         }
         // A lock that cannot be had at all is in nobody's hands: the start that needs it says so, and is tried again.
         let by = self.lock_service(&service).unwrap_or_default();
@@ -117,6 +121,7 @@ impl World {
             if occupier.force_at.is_some_and(|due| due <= at) {
                 occupier.force_at = None;
                 kill_past(occupier.pid);
+                self.cgroups.kill(&occupier.run);
                 drop(occupier.keeper.kill());
                 said.push((service.clone(), occupier.pid));
             }
@@ -141,25 +146,102 @@ impl World {
         }
     }
 
-    /// Ends what carries the mark of this project and has no keeper: both it and its devsup were killed.
-    pub(super) async fn end_leftovers(&mut self) {
+    /// Ends what is in the cgroup of an earlier run or carries the mark of this project, and has no keeper: both it and its
+    /// devsup were killed. Answers what was found and what came of it, a sentence a run.
+    pub(super) async fn end_leftovers(&mut self) -> Vec<String> {
         let project = self.brought.folder.id().to_owned();
-        let orphans = || find_marked(&project).into_iter().filter(|marked| marked.keeper.is_none()).collect();
-        let found: Vec<Marked> = orphans();
-        for marked in &found {
-            let sentence = format!(
-                "run {} of an earlier devsup left {} (pid {}): it is ended",
-                marked.run.number, marked.comm, marked.pid
-            );
-            self.journal.tell(now().wall, "swept", Some(&marked.run.service), None, sentence);
+        let found = Leftovers::find(&self.cgroups, &project);
+        for (run, pid, comm) in found.all() {
+            let sentence = format!("run {} of an earlier devsup left {comm} (pid {pid}): it is ended", run.number);
+            self.journal.tell(now().wall, "swept", Some(&run.service), None, sentence);
         }
+        found.end(&project, Force::Politely);
         let force_at = now().mono + GRACE;
-        let mut left = end_marked(&found, &project, Force::Politely);
+        let mut left = Leftovers::find(&self.cgroups, &project);
         while !left.is_empty() && now().mono < force_at + GRACE {
             tokio::time::sleep(LOOK_AGAIN).await;
-            left = orphans();
+            left = Leftovers::find(&self.cgroups, &project);
             if now().mono >= force_at {
-                end_marked(&left, &project, Force::Kill);
+                left.end(&project, Force::Kill);
+            }
+        }
+        self.tidy_cgroups();
+        for (run, pid, comm) in left.all() {
+            let sentence =
+                format!("{comm} (pid {pid}), left by run {} of an earlier devsup, survives SIGKILL", run.number);
+            self.journal.tell(now().wall, "swept", Some(&run.service), None, sentence);
+        }
+        found.sentences(&left)
+    }
+}
+
+/// What an earlier devsup left, and no keeper looks after.
+struct Leftovers {
+    grouped: Vec<Orphans>,
+    /// Those of them that are in no group of ours.
+    marked: Vec<Marked>,
+}
+
+impl Leftovers {
+    fn find(cgroups: &Cgroups, project: &str) -> Self {
+        let grouped = cgroups.orphans();
+        let in_group = |pid: u32| grouped.iter().any(|orphans| orphans.pids.contains(&pid));
+        let alone = |marked: &Marked| marked.keeper.is_none() && !in_group(marked.pid);
+        let marked = find_marked(project).into_iter().filter(alone).collect();
+        Self { grouped, marked }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.grouped.is_empty() && self.marked.is_empty()
+    }
+
+    /// (the run, the process, its name)
+    fn all(&self) -> Vec<(RunId, u32, String)> {
+        let comm = |pid| tree::look(pid).map_or_else(|| "a process".to_owned(), |process| process.comm);
+        let grouped = self.grouped.iter().flat_map(|orphans| orphans.pids.iter().map(|pid| (&orphans.run, *pid)));
+        let marked = self.marked.iter().map(|marked| (marked.run.clone(), marked.pid, marked.comm.clone()));
+        grouped.map(|(run, pid)| (run.clone(), pid, comm(pid))).chain(marked).collect()
+    }
+
+    fn end(&self, project: &str, force: Force) {
+        for orphans in &self.grouped {
+            match force {
+                Force::Politely => orphans.ask(),
+                // Who is still there is seen at the next look.
+                Force::Kill => drop(orphans.group.kill()),
+            }
+        }
+        end_marked(&self.marked, project, force);
+    }
+
+    /// For whoever typed `up`: what was swept, and what withstood.
+    fn sentences(&self, left: &Self) -> Vec<String> {
+        let mut runs: BTreeMap<RunId, Vec<String>> = BTreeMap::new();
+        for (run, pid, comm) in self.all() {
+            runs.entry(run).or_default().push(format!("{comm} (pid {pid})"));
+        }
+        let swept = runs.into_iter().map(|(run, who)| {
+            format!("`{}`: run {} of an earlier devsup had left {}; ended now", run.service, run.number, who.join(", "))
+        });
+        let left = left.all().into_iter();
+        let withstood = left.map(|(run, pid, comm)| {
+            format!(
+                "`{}`: {comm} (pid {pid}) of an earlier devsup survives SIGKILL; as root: kill -9 {pid}",
+                run.service
+            )
+        });
+        swept.chain(withstood).collect()
+    }
+}
+
+impl Orphans {
+    /// SIGTERM, then SIGCONT, to each that is still in the group.
+    fn ask(&self) {
+        for pid in &self.pids {
+            // The handle is taken before we look again, so the number cannot have passed to another meanwhile.
+            let Ok(process) = Pidfd::open(*pid) else { continue };
+            if self.group.processes().contains(pid) {
+                drop(process.signal(signal::TERM).and_then(|()| process.resume()));
             }
         }
     }

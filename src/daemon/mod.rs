@@ -1,6 +1,7 @@
 //! Does what the supervisor decides: one loop on one thread.
 //!
-//! Entered by `main` as `devsup __daemon`, started by [`crate::control::launch`]. The loop waits for keepers, answers of
+//! Entered by `main` as `devsup __daemon`, started by [`crate::control::launch`]; or as `devsup __system`, which is what
+//! `up --system` becomes: the very process that systemd started, so that its signals and ours are one story. The loop waits for keepers, answers of
 //! AWS, people at the control socket, signals and three clocks; makes an event of each, gives it to
 //! [`Supervisor::step`](crate::supervisor::Supervisor::step) and carries out the effects. Effects are started, never
 //! awaited: what comes of them is the next fact.
@@ -16,14 +17,25 @@
 
 mod answers;
 mod asks;
+mod attach;
+mod await_empty;
 mod begin;
+mod birth;
+mod cgroups;
 mod clocks;
 mod commands;
 mod journal;
 mod leftovers;
+mod limits;
+mod log_lines;
+mod notify;
+mod probes;
+mod reload;
 mod runs;
 mod sandbox_child;
 mod sentences;
+mod system;
+mod watch;
 mod watched;
 mod world;
 
@@ -36,45 +48,65 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
+pub use self::await_empty::await_empty;
 pub use crate::control::{Answered, Start};
 
 use self::begin::{Begun, Starter, begin};
 use self::clocks::{Clocks, now};
 use self::journal::Journal;
+use self::notify::Notify;
 use self::world::{Brought, Fact, Inherited, World};
 use crate::control::api::{Failed, FailedKind};
-use crate::control::peer::Keepers;
+use crate::control::peer::{Keepers, Rules};
 use crate::control::{Call, convert, server};
 use crate::manifest::Name;
 use crate::supervisor::{By, Command, Supervisor};
-use crate::sys::{daemonize, users};
+use crate::sys::{daemonize, signal, users};
 
 /// Requests that wait for the loop; more wait at their sockets.
 const CALLS: usize = 64;
 /// How long the end waits for its own answers to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end waits for keepers that have nothing left to keep.
+const LAST_KEEPER: Duration = Duration::from_secs(2);
 const SANDBOX_WITHIN: Duration = Duration::from_secs(10);
 
 /// `devsup __daemon`: fd 0 is a socket to the `up` that started us.
 pub fn run() -> ExitCode {
     let Ok(stream) = daemonize::take_stdin() else { return ExitCode::FAILURE };
-    let starter = Starter::new(stream);
-    let fail = |starter: Starter, error: &io::Error| {
-        starter.answer(&Answered::Failed(Failed::new(FailedKind::Failed, "the daemon could not start").cause(error)));
-        ExitCode::FAILURE
+    let starter = Starter::Up(stream);
+    let start = starter.read();
+    be(starter, start)
+}
+
+/// `devsup __system`: what `up --system` becomes. fd 0 is a memfd that says what to start; there is nobody to answer.
+pub fn run_system() -> ExitCode {
+    let start = match daemonize::take_stdin_file() {
+        Ok(file) => begin::told(&file),
+        Err(error) => Err(could_not_start(&error)),
     };
+    be(Starter::Unit, start)
+}
+
+fn could_not_start(error: &io::Error) -> Failed {
+    Failed::new(FailedKind::Failed, "the daemon could not start").cause(error)
+}
+
+fn be(starter: Starter, start: Result<Start, Failed>) -> ExitCode {
+    let start = match start {
+        Ok(start) => start,
+        Err(failed) => return starter.answer(&Answered::Failed(failed)),
+    };
+    let fail = |starter: Starter, error: &io::Error| starter.answer(&Answered::Failed(could_not_start(error)));
     let umask = match daemonize::detach() {
         Ok(umask) => umask,
         Err(error) => return fail(starter, &error),
     };
-    let begun = match begin(&starter, umask) {
+    let begun = match begin(start, umask) {
         Ok(begun) => begun,
-        Err(answered) => {
-            starter.answer(&answered);
-            return if matches!(answered, Answered::Failed(_)) { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(answered) => return starter.answer(&answered),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -82,6 +114,8 @@ pub fn run() -> ExitCode {
     };
     let local = tokio::task::LocalSet::new();
     let lived = runtime.block_on(local.run_until(live(begun, starter)));
+    // A client that follows logs may leave a thread that looks at files.
+    runtime.shutdown_background();
     match lived {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -98,6 +132,8 @@ struct Doors {
     calls: mpsc::Receiver<Call>,
     clocks: Clocks,
     signals: tokio::net::UnixStream,
+    /// Readable when a keeper has stopped or ended.
+    children: tokio::net::UnixStream,
 }
 
 /// Until shutdown is complete. Answers whether everything was ended that was started.
@@ -106,10 +142,19 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let (call, calls) = mpsc::channel(CALLS);
     let keepers = Keepers::default();
     let signals = tokio::net::UnixStream::from_std(daemonize::end_signals()?)?;
-    let mut doors = Doors { facts, calls, clocks: Clocks::new()?, signals };
-    let listener = server::bind(&begun.socket)?;
-    let socket = begun.socket.clone();
+    let children = tokio::net::UnixStream::from_std(signal::children()?)?;
+    let mut doors = Doors { facts, calls, clocks: Clocks::new()?, signals, children };
+    let (info, system) = (begun.info.clone(), begun.folder.system().cloned());
+    let socket = info.socket.clone();
+    // Of a system project: open to all, and the daemon decides who may what.
+    let listener = server::bind(&socket, if system.is_some() { 0o666 } else { 0o600 })?;
     let (mut world, lock, wanted) = world(begun, tell, keepers.clone())?;
+    if let Some(failed) = refused(&mut world, &wanted) {
+        drop(std::fs::remove_file(&socket));
+        starter.answer(&Answered::Failed(failed));
+        return Ok(false);
+    }
+    let rules = world.rules.clone();
     if world.brought.sandbox {
         if let Err(failed) = sandbox_first(&mut world, &mut doors).await {
             drop(std::fs::remove_file(&socket));
@@ -122,21 +167,30 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     // Nobody is heard before the keepers are known that an earlier devsup left: their services are not the owner.
     world.loaded();
     let places = server::places();
-    let serving = tokio::spawn(server::serve(listener, call, keepers, Arc::clone(&places)));
-    world.end_leftovers().await;
+    let serving = tokio::spawn(server::serve(listener, call, (keepers, rules), Arc::clone(&places)));
+    if let Some(system) = &system {
+        system.publish(&info)?;
+    }
+    let swept = world.end_leftovers().await;
     world.retain();
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
     let id = world.brought.folder.id().to_owned();
-    let warnings = world.warnings.iter().cloned().collect();
+    let warnings = swept.into_iter().chain(world.warnings.iter().cloned()).collect();
     starter.answer(&Answered::Started { socket: socket.clone(), id, warnings });
     let ended = attend(&mut world, &mut doors).await;
+    // Whoever waits for the end is to find nothing left of it, the last keeper included.
+    drop(tokio::time::timeout(LAST_KEEPER, last_keepers(&mut world, &mut doors)).await);
+    world.cgroups.leave();
     serving.abort();
     let clean = world.clean();
     // Who asked for the end is still being answered, and who watches sees it by this.
     drop((world, doors));
     drop(tokio::time::timeout(LAST_WORDS, server::fell_silent(&places)).await);
     drop(std::fs::remove_file(&socket));
+    if let Some(system) = system {
+        system.withdraw();
+    }
     drop(lock);
     ended.map(|()| clean)
 }
@@ -144,9 +198,10 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
 /// The loop.
 async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
     let mut asked_to_end = 0_u32;
+    world.tell_systemd();
     while !world.finished {
         doors.clocks.arm(world.next_wake())?;
-        let mut signal = [0_u8; 16];
+        let (mut signal, mut child) = ([0_u8; 16], [0_u8; 64]);
         tokio::select! {
             biased;
             read = doors.signals.read(&mut signal) => {
@@ -160,6 +215,10 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
                 ticked?;
                 world.woke();
             }
+            read = doors.children.read(&mut child) => {
+                read?;
+                world.resume_keepers();
+            }
             Some(fact) = doors.facts.recv() => world.fact(fact),
             Some(call) = doors.calls.recv() => world.called(call),
         }
@@ -168,8 +227,17 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
             world.fact(fact);
         }
         world.show();
+        world.tell_systemd();
     }
     Ok(())
+}
+
+/// A keeper ends a moment after it said that its tree is empty.
+async fn last_keepers(world: &mut World, doors: &mut Doors) {
+    while !world.runs.is_empty() {
+        let Some(fact) = doors.facts.recv().await else { return };
+        world.fact(fact);
+    }
 }
 
 /// The first signal shuts down in order, the second kills every tree.
@@ -178,6 +246,13 @@ fn end(world: &mut World, times: u32) {
     let by = By { uid, user: format!("{}, by a signal", users::name(uid)) };
     let command = if times == 1 { Command::Shutdown { timeout: None } } else { Command::KillAll };
     world.command(format!("signal-{times}"), by, command);
+}
+
+/// Why nothing is begun at all.
+fn refused(world: &mut World, wanted: &Command) -> Option<Failed> {
+    let Command::Start { services, no_deps } = wanted else { return None };
+    let manifest = world.manifest.clone();
+    world.limits_refused(&manifest, services, *no_deps)
 }
 
 /// The sandbox must say where it is before anything starts.
@@ -200,7 +275,11 @@ fn world(
     facts: mpsc::UnboundedSender<Fact>,
     keepers: Keepers,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
-    let Begun { start, loaded, folder, lock, umask, socket: _ } = begun;
+    let Begun { start, loaded, folder, lock, umask, info: _, cgroups } = begun;
+    let mut warnings: BTreeSet<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
+    if !start.system {
+        warnings.extend(system::personal_warnings(&loaded));
+    }
     let manifest = loaded.manifest;
     let named: Vec<Name> = if start.services.is_empty() {
         manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
@@ -208,6 +287,9 @@ fn world(
         start.services.iter().map(|name| Name::new(name)).collect()
     };
     let wanted = Command::Start { services: named, no_deps: start.no_deps };
+    // A daemon that some `up` has started is nobody's unit, though that may have been typed in one.
+    let notify_socket = start.environment.env.iter().find(|(name, _)| start.unit && name == "NOTIFY_SOCKET");
+    let notify_socket = notify_socket.map(|(_, address)| address.clone());
     let since = now().wall;
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let journal = Journal::open(folder.events())?;
@@ -221,9 +303,11 @@ fn world(
             profile: start.profile,
             region: start.region,
             since,
+            began: now().mono,
             owner: start.by,
+            system: start.system,
         },
-        warnings: loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect::<BTreeSet<_>>(),
+        warnings,
         region: manifest.aws.region.clone(),
         manifest,
         inherited: Inherited { env: Rc::new(start.environment.env), from },
@@ -239,13 +323,19 @@ fn world(
         locks: BTreeMap::new(),
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
+        probes: probes::Probes::default(),
+        cgroups,
         journal,
+        watches: None,
         keepers,
+        rules: Rules::default(),
+        notify: notify_socket.map(Notify::new),
         facts,
-        watchers: watch::Sender::new(Bytes::new()),
+        watchers: tokio::sync::watch::Sender::new(Bytes::new()),
         answered: VecDeque::new(),
         finished: false,
         stepped: now(),
     };
+    world.open_to_groups();
     Ok((world, lock, wanted))
 }

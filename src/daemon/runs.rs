@@ -1,6 +1,7 @@
 //! Starts runs, hands orders to their keepers, and deals with keepers that do not answer or are gone.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -10,17 +11,18 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use super::birth;
 use super::clocks::now;
 use super::leftovers::HolderInfo;
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
-use crate::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
+use crate::keeper::protocol::{LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Link, State, sweep_strays};
 use crate::logs;
-use crate::manifest::{Check, Logs, Name, Service};
+use crate::manifest::{Check, Logs, Name, Probe, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
-use crate::sys::peer::Pidfd;
+use crate::sys::process::{self, Pidfd};
 use crate::sys::{files, signal, tree};
 
 /// A keeper answers an order within this, or the daemon acts from outside.
@@ -60,12 +62,13 @@ impl World {
         if service.needs_lease() && credentials.is_none() {
             return Err("it has a role, but no credentials are held for it".to_owned());
         }
-        let child = self.child_environment(service, run.number, credentials.as_deref())?;
+        let who = birth::who(service)?;
+        let child = self.child_environment(service, run.number, credentials.as_deref(), who.login.as_ref())?;
         let spec = Spec {
             version: VERSION,
             project: self.brought.folder.id().to_owned(),
             run: run.clone(),
-            why,
+            why: why.clone(),
             argv: service.argv(),
             logs: LogSpec {
                 file_bytes: service.logs.file,
@@ -81,16 +84,9 @@ impl World {
                 command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
             },
             daemon: std::process::id(),
-            birth: Birth {
-                umask: service.umask.unwrap_or(self.brought.umask),
-                nice: service.nice,
-                limits: service.limits.resources.clone(),
-                identity: None,
-                isolate: service.isolate,
-                tty: service.tty,
-            },
+            birth: birth::birth(service, &who, self.brought.umask),
             ready: ready_by(service),
-            probes: Probes { ready: None, live: None },
+            probes: exec_probes(service),
         };
         let folder = self.brought.folder.service_logs(service.name.as_str());
         private_folder(&folder).map_err(|error| error.to_string())?;
@@ -100,19 +96,34 @@ impl World {
             return Err(format!("its lock is held by {by}"));
         }
         let lock = self.locks.get(&run.service).ok_or("its lock is not held")?;
+        self.cgroups.make(run, &service.limits)?;
+        let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
-        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd()).map_err(keeper)?;
-        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)
+        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
+        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)?;
+        self.held(run, |held| (held.tty, held.why) = (service.tty, why));
+        Ok(())
     }
 
     fn keep(&mut self, run: &RunId, link: Link, issued_key: Option<String>) -> io::Result<()> {
         let pid = link.pid();
-        self.keepers.add(pid, run.service.clone());
         let pidfd = watched(Pidfd::open(pid)?)?;
         let link = Rc::new(RefCell::new(link));
         let socket = watched(Socket(Rc::clone(&link)))?;
+        // Not before all is there: nobody takes it off the list again if this fails.
+        self.keepers.add(pid, run.service.clone());
         drop(tokio::task::spawn_local(listen(run.clone(), socket, pidfd, self.facts.clone())));
-        let held = Held { link, pid, gone: false, unanswered: None, log_dropped: 0, issued_key, isolation: None };
+        let held = Held {
+            link,
+            pid,
+            gone: false,
+            unanswered: None,
+            log_dropped: 0,
+            issued_key,
+            isolation: None,
+            tty: false,
+            why: Vec::new(),
+        };
         self.runs.insert(run.clone(), held);
         self.write_lock(&run.service);
         Ok(())
@@ -169,7 +180,7 @@ impl World {
             .filter_map(|(run, held)| Some((run.clone(), held.pid, held.unanswered.filter(|late| late.due <= at)?)))
             .collect();
         for (run, pid, late) in late {
-            let state = crate::sys::peer::state(pid).unwrap_or('?');
+            let state = tree::look(pid).map_or('?', |keeper| keeper.state);
             let soon = at + ANSWER_WITHIN;
             let (next, sentence) = match late.tried {
                 Tried::Nothing => {
@@ -179,6 +190,7 @@ impl World {
                 }
                 Tried::Waking => {
                     kill_past(pid);
+                    self.cgroups.kill(&run);
                     (
                         Some(Unanswered { due: soon, tried: Tried::Killing, ..late }),
                         "still does not answer: its tree is killed from outside",
@@ -201,6 +213,7 @@ impl World {
         let exit = held.link.borrow_mut().try_reap();
         if held.gone {
             self.write_lock(&run.service);
+            self.tidy_cgroups();
             self.retain();
             return;
         }
@@ -211,17 +224,39 @@ impl World {
     /// What a dead keeper left is ours now: ended until nobody is found.
     pub(super) fn sweep(&mut self, run: RunId, round: u32) {
         let keepers: Vec<u32> = self.runs.values().map(|held| held.pid).collect();
+        self.cgroups.kill(&run);
         let found = sweep_strays(&keepers);
-        if found.is_empty() {
+        let in_group = self.cgroups.members(&run);
+        if found.is_empty() && in_group.is_empty() {
             self.write_lock(&run.service);
+            self.tidy_cgroups();
             return self.step(Event::Gone { run });
         }
         if round == SWEEPS {
-            let who = found.iter().map(|stray| format!("{} (pid {})", stray.comm, stray.pid)).collect();
+            let strays = found.into_iter().map(|stray| stray.pid).chain(in_group).collect::<BTreeSet<_>>();
+            let name = |pid| tree::look(pid).map(|one| format!("pid {pid} (`{}`, state {})", one.comm, one.state));
+            let who = strays.into_iter().filter_map(name).collect();
             self.step(Event::Survived { run: run.clone(), who });
         }
         let pause = if round < SWEEPS { SWEEP_AGAIN } else { SWEEP_AGAIN * 50 };
         self.later(pause, Fact::Sweep { run, round: round.saturating_add(1) });
+    }
+
+    /// Takes away the cgroups of runs that are over.
+    pub(super) fn tidy_cgroups(&mut self) {
+        let live: Vec<RunId> = self.runs.keys().cloned().collect();
+        self.cgroups.tidy(&live);
+    }
+
+    /// A stopped keeper keeps nothing: neither its service's output nor its end. It is continued, whoever stopped it.
+    pub(super) fn resume_keepers(&mut self) {
+        let stopped = |(run, held): (&RunId, &Held)| Some((run.clone(), held.pid, process::was_stopped(held.pid)?));
+        let stopped: Vec<(RunId, u32, i32)> = self.runs.iter().filter_map(stopped).collect();
+        for (run, pid, by) in stopped {
+            drop(Pidfd::open(pid).and_then(|keeper| keeper.resume()));
+            let sentence = format!("keeper {pid} was stopped by {}: it is continued", signal::name(by));
+            self.journal.tell(now().wall, "keeper-stopped", Some(&run.service), None, sentence);
+        }
     }
 
     pub(super) fn later(&self, pause: Duration, fact: Fact) {
@@ -267,6 +302,15 @@ fn ready_by(service: &Service) -> ReadyBy {
         Some(Check::Log(pattern)) => ReadyBy::Log(pattern.clone()),
         Some(Check::Probe(_)) | None => ReadyBy::Others,
     }
+}
+
+fn exec_probes(service: &Service) -> Probes {
+    let argv = |probe: &Probe| if let Probe::Exec(command) = probe { Some(command.argv()) } else { None };
+    let ready = service.ready.as_ref().and_then(|ready| match &ready.check {
+        Check::Probe(probe) => argv(probe),
+        Check::Log(_) | Check::Notify | Check::Fd(_) => None,
+    });
+    Probes { ready, live: service.live.as_ref().and_then(|live| argv(&live.probe)) }
 }
 
 struct Socket(Rc<RefCell<Link>>);

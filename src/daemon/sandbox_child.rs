@@ -20,7 +20,7 @@ use super::world::{Fact, World};
 use crate::aws::SandboxBase;
 use crate::manifest::SandboxPlan;
 use crate::sys::daemonize;
-use crate::sys::peer::Pidfd;
+use crate::sys::process::Pidfd;
 
 /// It says where it is within this, or something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(10);

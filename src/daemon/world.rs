@@ -10,22 +10,27 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::journal::Journal;
+use super::notify::Notify;
+use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
+use super::watch::Watches;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
 use crate::control::Answer;
 use crate::control::api::{Done, Environment};
 use crate::control::paths::Folder;
-use crate::control::peer::Keepers;
+use crate::control::peer::{Keepers, Rules};
 use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, LeaseId, Mono, Now, Refusal, RunId, Supervisor, Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
+    Supervisor, Wake, Wall,
 };
 use crate::sys::lock::Lock;
-use crate::sys::peer::Pidfd;
+use crate::sys::process::Pidfd;
 
 /// What comes back to the loop of what was started.
 pub(super) enum Fact {
@@ -60,6 +65,8 @@ pub(super) enum Fact {
     SandboxUp(SandboxBase),
     SandboxDown(String),
     SandboxAgain,
+    /// Not everything that is to be watched can be. One sentence.
+    FilesUnseen(String),
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -85,6 +92,9 @@ pub(super) struct Held {
     pub(super) issued_key: Option<String>,
     /// What holds of the isolation that was asked for.
     pub(super) isolation: Option<String>,
+    /// It has a terminal, and this is why it was started.
+    pub(super) tty: bool,
+    pub(super) why: Vec<Reason>,
 }
 
 /// An order that its keeper has not taken.
@@ -108,6 +118,7 @@ pub(super) enum Tried {
 pub(super) struct Occupier {
     pub(super) keeper: Rc<Pidfd>,
     pub(super) pid: u32,
+    pub(super) run: RunId,
     pub(super) force_at: Option<Mono>,
 }
 
@@ -135,7 +146,10 @@ pub(super) struct Brought {
     pub(super) profile: Option<String>,
     pub(super) region: Option<String>,
     pub(super) since: Wall,
+    pub(super) began: Mono,
     pub(super) owner: By,
+    /// Of a unit, and for everybody whom `[access]` lets in.
+    pub(super) system: bool,
 }
 
 pub(super) struct World {
@@ -158,8 +172,14 @@ pub(super) struct World {
     pub(super) locks: BTreeMap<Name, Lock>,
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
+    pub(super) probes: Probes,
+    pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
+    /// Files whose change replaces a run.
+    pub(super) watches: Option<Watches>,
     pub(super) keepers: Keepers,
+    pub(super) rules: Rules,
+    pub(super) notify: Option<Notify>,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
     pub(super) watchers: watch::Sender<Bytes>,
     /// The newest requests and what was answered: the same id twice is once.
@@ -184,6 +204,7 @@ impl World {
             Fact::SandboxUp(base) => self.sandbox_up(base),
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
+            Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
         }
     }
@@ -199,6 +220,9 @@ impl World {
             if let Event::Gone { run } = &event {
                 self.survivors.remove(run);
             }
+            if let Event::Exited { run, .. } | Event::Gone { run } | Event::KeeperLost { run, .. } = &event {
+                self.probes.forget(run);
+            }
             self.stepped = now();
             for effect in self.supervisor.step(self.stepped, event) {
                 events.extend(self.carry_out(effect));
@@ -210,14 +234,37 @@ impl World {
         match effect {
             Effect::Ask { ask, service } => self.ask(ask, service),
             Effect::Forget { lease } => drop(self.leases.remove(&lease)),
-            Effect::Spawn { run, service, lease, why } => return self.spawn(run, &service, lease, why),
-            Effect::Stop { run, timeout, why } => self.order_stop(&run, timeout, why),
-            Effect::Kill { run } => self.order_kill(&run),
+            Effect::Spawn { run, service, lease, why } => {
+                self.probes.follow(&run, &service);
+                return self.spawn(run, &service, lease, why);
+            }
+            Effect::Stop { run, timeout, why } => {
+                self.probes.forget(&run);
+                self.order_stop(&run, timeout, why);
+            }
+            Effect::Kill { run } => {
+                self.probes.forget(&run);
+                self.order_kill(&run);
+            }
             Effect::Look { run } => self.order_look(&run),
-            Effect::Note(note) => self.journal.note(now().wall, &note),
+            Effect::Note(note) => {
+                self.journal.note(now().wall, &note);
+                self.heed(note);
+            }
             Effect::Finished => self.finished = true,
         }
         Vec::new()
+    }
+
+    /// What the supervisor says has a meaning for those who ask services how they are.
+    fn heed(&mut self, note: Note) {
+        match note {
+            Note { service: Some(service), run: Some(number), what: Happening::Ready, .. } => {
+                self.ask_live(&RunId { service, number });
+            }
+            Note { what: Happening::ShuttingDown, .. } => self.probes.end_externals(),
+            Note { .. } => {}
+        }
     }
 
     pub(super) fn command(&mut self, request: String, by: By, command: Command) {
@@ -284,11 +331,16 @@ impl World {
         for report in reports {
             let run = run.clone();
             match report {
-                Report::Hello { .. } | Report::Probed { .. } => {}
+                Report::Hello { .. } => {}
+                Report::Probed { which, trouble } => self.probes.answered(&run, which, trouble),
                 Report::Isolation { how } => self.held(&run, |held| held.isolation = Some(how)),
                 Report::Ready => self.step(Event::BecameReady { run }),
+                Report::NotReady { what } => self.step(Event::NotReady { run, what }),
                 Report::Said { status } => self.step(Event::Said { run, status }),
-                Report::Started { pid } => self.step(Event::Started { run, pid }),
+                Report::Started { pid } => {
+                    self.step(Event::Started { run: run.clone(), pid });
+                    self.ask_ready(&run);
+                }
                 Report::StartFailed { what, .. } => self.step(Event::StartFailed { run, what }),
                 Report::Exited { exit } => self.step(Event::Exited { run, exit }),
                 Report::Survived { who } => self.step(Event::Survived { run, who }),

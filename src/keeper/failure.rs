@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::manifest::{Resource, Rlimit};
+use crate::sys::limits;
 use crate::sys::process::{self, Errno};
 
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// `start`, `session`, `working_dir`, `exec`.
+    /// `start`, `session`, `nice`, `limits`, `identity`, `working_dir`, `exec`.
     pub(super) stage: &'static str,
     pub(super) what: String,
 }
@@ -43,6 +45,69 @@ pub(super) fn working_dir(path: &Path, error: &io::Error) -> Failure {
     Failure { stage: "working_dir", what }
 }
 
+/// The number of `ready.fd` cannot be had.
+pub(super) fn ready_fd(number: u32, error: &io::Error) -> Failure {
+    let what = match Errno::from_io_error(error) {
+        Some(Errno::INVAL | Errno::MFILE) => {
+            format!("`ready.fd`: {number} is beyond its limit of open files; choose a small one, such as 3")
+        }
+        _ => format!("`ready.fd`: the service cannot have descriptor {number}: {error}; choose another, such as 3"),
+    };
+    Failure { stage: "start", what }
+}
+
+pub(super) fn nice(wanted: i32, error: &io::Error) -> Failure {
+    let what = match Errno::from_io_error(error) {
+        Some(Errno::ACCESS | Errno::PERM) => {
+            let now = limits::niceness().unwrap_or_default();
+            format!(
+                "`nice = {wanted}`: uid {} may not go below {now}, where devsup is; raise it, or run devsup as root",
+                process::own_uid()
+            )
+        }
+        _ => format!("`nice = {wanted}`: {error}"),
+    };
+    Failure { stage: "nice", what }
+}
+
+/// `hard`: what there was.
+pub(super) fn limit(resource: Resource, wanted: Rlimit, hard: Option<u64>, error: &io::Error) -> Failure {
+    let word = resource.word();
+    let say = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    let asked = if wanted.soft == wanted.hard {
+        say(wanted.hard)
+    } else {
+        format!("{}, at most {}", say(wanted.soft), say(wanted.hard))
+    };
+    let most = limits::most_open_files().filter(|most| {
+        let wanted = wanted.hard.unwrap_or(u64::MAX);
+        resource == Resource::Nofile && wanted > *most
+    });
+    let about = match (Errno::from_io_error(error), most) {
+        (Some(Errno::PERM), Some(most)) => {
+            format!("this kernel allows {most} at most (`sysctl fs.nr_open`); lower it")
+        }
+        (Some(Errno::PERM), None) => format!(
+            "the hard limit is {}, and uid {} may not raise it; lower it, or raise the hard limit (limits.conf) and \
+             bring devsup up again",
+            say(hard),
+            process::own_uid()
+        ),
+        (Some(Errno::INVAL), _) => "the soft limit is above the hard one; lower it".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure { stage: "limits", what: format!("`limits.{word}` = {asked}: {about}") }
+}
+
+pub(super) fn identity(uid: u32, gid: u32, error: &io::Error) -> Failure {
+    let mend = match Errno::from_io_error(error) {
+        Some(Errno::PERM) => "; devsup needs CAP_SETUID and CAP_SETGID, as root has them outside of a container",
+        Some(Errno::INVAL) => "; this container does not know that number",
+        _ => "",
+    };
+    Failure { stage: "identity", what: format!("it cannot become uid {uid}, gid {gid}: {error}{mend}") }
+}
+
 /// A bare name that no folder of PATH has.
 pub(super) fn not_in_path(program: &str, candidates: &[PathBuf], folder: &Path) -> Failure {
     if program.is_empty() {
@@ -69,6 +134,10 @@ pub(super) fn command(program: &str, file: &Path, folder: &Path, error: &io::Err
         Some(Errno::TOOBIG) => "its arguments and environment together are too long; shorten them".to_owned(),
         Some(Errno::TXTBSY) => "the file is being written to; start it again when the build is done".to_owned(),
         Some(Errno::LOOP) => format!("`{}` is a circle of symbolic links; mend the link", whole.display()),
+        Some(Errno::AGAIN) => format!(
+            "uid {} runs as many processes as its limit (`limits.nproc`, `ulimit -u`) allows; raise it, or end some",
+            process::own_uid()
+        ),
         Some(Errno::NOMEM) => "there is not enough memory to execute it; free some".to_owned(),
         _ => error.to_string(),
     };

@@ -9,12 +9,19 @@ use std::time::Duration;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::output::Output;
-use super::protocol::{Hello, Order, Report, Spec, VERSION};
+use super::protocol::{Hello, Order, ReadyBy, Report, Spec, VERSION};
+use super::ready::Checks;
+use super::ready_line::LineWatch;
 use super::run::Run;
 use super::starter::{Starter, What};
+use super::terminal::Terminal;
+use super::tree::Tree;
+use crate::logs::Secrets;
+use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::monotonic;
 use crate::sys::packet::{self, Received, Sent};
 use crate::sys::poll::{self, For};
+use crate::sys::process::Pidfd;
 use crate::sys::{descriptors, memfd, process, signal};
 
 /// `devsup __keep`: fd 0 is the socket to the daemon.
@@ -33,6 +40,7 @@ struct Newborn {
     log_folder: OwnedFd,
     /// Held by being open, and let go by our end, whatever that is.
     lock: OwnedFd,
+    cgroup: Option<Cgroup>,
     hello: Hello,
     children: UnixStream,
 }
@@ -51,9 +59,12 @@ fn first_acts() -> io::Result<Newborn> {
     let Received::Packet(bytes, descriptors) = packet::receive(&socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let [spec_fd, log_folder, lock] =
-        <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(Newborn { socket, spec_fd, log_folder, lock, hello: serde_json::from_slice(&bytes)?, children })
+    let hello: Hello = serde_json::from_slice(&bytes)?;
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::InvalidData));
+    let (spec_fd, log_folder, lock) = (next()?, next()?, next()?);
+    let cgroup = if hello.cgroup { Some(Cgroup::from(next()?)) } else { None };
+    Ok(Newborn { socket, spec_fd, log_folder, lock, cgroup, hello, children })
 }
 
 impl Newborn {
@@ -83,18 +94,38 @@ impl Newborn {
             return Ok(());
         }
         process::rename(&format!("keep:{}", spec.run))?;
-        let (output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs)?;
-        let name = spec.run.to_string();
-        let starter = match Starter::launch(What::Service, &name, self.spec_fd.as_fd(), writers) {
-            Ok(starter) => starter,
+        let owner = spec.birth.identity.as_ref().map(|identity| identity.uid);
+        let terminal = match spec.birth.tty.then(|| Terminal::open(owner)).transpose() {
+            Ok(terminal) => terminal,
             Err(e) => {
-                refuse(format!("no process can be started: {e}"));
+                refuse(format!("`tty`: no terminal can be made: {e}; `/dev/pts` must be mounted"));
+                return Ok(());
+            }
+        };
+        let uid = owner.unwrap_or_else(process::own_uid);
+        let secrets = Secrets::new(spec.logs.redact.clone());
+        let (mut output, writers) = Output::open(self.log_folder, spec.run.number, spec.logs, terminal)?;
+        let name = spec.run.to_string();
+        let tree = Tree::new(self.cgroup)?;
+        let lines = if let ReadyBy::Log(pattern) = &spec.ready { Some(LineWatch::new(pattern)) } else { None };
+        let launched = lines.transpose().and_then(|lines| {
+            let none = |e: io::Error| format!("no process can be started: {e}");
+            output.watch(lines);
+            let (checks, gifts) = Checks::new(&spec.ready, uid, secrets).map_err(none)?;
+            // The gifts are the service's alone afterwards.
+            let starter = Starter::launch(What::Service, &name, self.spec_fd.as_fd(), tree.cgroup(), writers, &gifts);
+            Ok((starter.map_err(none)?, checks))
+        });
+        let (starter, checks) = match launched {
+            Ok(launched) => launched,
+            Err(what) => {
+                refuse(what);
                 return Ok(());
             }
         };
         // A kernel without pidfds still closes the socket.
-        let daemon_life = process::pidfd(spec.daemon).ok();
-        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, output);
+        let daemon_life = Pidfd::open(spec.daemon).ok();
+        let run = Run::new(starter, self.spec_fd, spec.stop, spec.why, tree, output, checks);
         let keeper = Keeper { socket: Some(self.socket), daemon_life, children: self.children, run };
         keeper.keep(self.lock)
     }
@@ -103,7 +134,7 @@ impl Newborn {
 struct Keeper {
     /// `None`: the daemon is gone.
     socket: Option<OwnedFd>,
-    daemon_life: Option<OwnedFd>,
+    daemon_life: Option<Pidfd>,
     children: UnixStream,
     run: Run,
 }
@@ -114,6 +145,7 @@ struct Ready {
     socket: bool,
     daemon_life: bool,
     children: bool,
+    group: bool,
     shims: bool,
     pipes: bool,
 }
@@ -128,7 +160,7 @@ impl Keeper {
             if ready.shims {
                 self.run.listen();
             }
-            if ready.children {
+            if ready.children || ready.group {
                 drain(&self.children);
                 self.run.reap(now);
                 // Said before anything is read: an exit is not to wait for a big log.
@@ -144,6 +176,7 @@ impl Keeper {
                 self.run.output.read(now);
             }
             self.run.output.tick(now);
+            self.run.tell_line();
             self.run.tick(now);
             for report in [self.run.output.trouble(), self.run.output.rolled()].into_iter().flatten() {
                 self.run.outbox.put(report);
@@ -165,10 +198,12 @@ impl Keeper {
         if let Some(life) = &self.daemon_life {
             interests.push((life.as_fd(), For::Reading));
         }
+        let group = self.run.group_changes();
+        interests.extend(group.map(|events| (events, For::Changes)));
         let shims = interests.len();
         interests.extend(self.run.waits_for().map(|fd| (fd, For::Reading)));
         let pipes = interests.len();
-        interests.extend(self.run.output.waits_for(now).map(|fd| (fd, For::Reading)));
+        interests.extend(self.run.output.waits_for(now));
         let says = poll::wait(&interests, due.map(|due| due.saturating_sub(now)))?;
         let mut fixed = says.iter().copied().take(shims);
         let mut next = |there: bool| there && fixed.next().unwrap_or(false);
@@ -176,6 +211,7 @@ impl Keeper {
             children: next(true),
             socket: next(self.socket.is_some()),
             daemon_life: next(self.daemon_life.is_some()),
+            group: next(group.is_some()),
             shims: says.get(shims..pipes).is_some_and(|says| says.contains(&true)),
             pipes: says.get(pipes..).is_some_and(|says| says.contains(&true)),
         })
@@ -185,10 +221,13 @@ impl Keeper {
     fn hear(&mut self, now: Duration) {
         while let Some(socket) = &self.socket {
             match packet::receive(socket) {
-                Ok(Received::Packet(bytes, _)) => {
+                Ok(Received::Packet(bytes, descriptors)) => {
                     // A word of another version is no order.
                     if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
                         self.run.obey(&order, now);
+                        if let (Order::Attach { size }, Some(socket)) = (order, descriptors.into_iter().next()) {
+                            self.run.output.attach(socket, size);
+                        }
                     }
                 }
                 Ok(Received::Empty) => return,
@@ -218,10 +257,13 @@ impl Keeper {
         if let Some(report) = output.trouble() {
             outbox.put(report);
         }
-        output.finish();
+        let terminal = output.finish();
         outbox.put(Report::Gone);
         if let Some(socket) = &self.socket {
             outbox.send_all(socket);
+        }
+        if let Some(terminal) = terminal {
+            terminal.end();
         }
     }
 }

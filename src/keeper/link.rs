@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::protocol::{Hello, Order, Report, Spec, VERSION};
 use crate::supervisor::Exit;
 use crate::sys::packet::{Received, Sent};
-use crate::sys::process::{self, End, Stdio3, Waited};
+use crate::sys::process::{self, End, Pidfd, Stdio3, Waited};
+use crate::sys::pty::Size;
 use crate::sys::{memfd, packet};
 
 /// A keeper is small: big buffers go back to the system when they are freed, and it needs one arena only.
@@ -39,16 +40,22 @@ pub struct Reports {
 pub struct Link {
     socket: OwnedFd,
     pid: u32,
-    pidfd: Option<OwnedFd>,
+    pidfd: Option<Pidfd>,
     /// Orders the socket did not take yet; sent with the next call of anything.
-    unsent: Vec<Order>,
+    unsent: Vec<(Order, Option<OwnedFd>)>,
     exit: Option<Exit>,
 }
 
 impl Link {
-    /// Starts a keeper, and by it the run. `log_folder` is the service's, `lock` is held for as long as the keeper lives.
-    pub fn spawn(spec: &Spec, log_folder: BorrowedFd<'_>, lock: BorrowedFd<'_>) -> io::Result<Self> {
-        Self::spawn_from(process::own_program(), spec, log_folder, lock)
+    /// Starts a keeper, and by it the run. `log_folder` is the service's, `lock` is held for as long as the keeper lives,
+    /// `cgroup` is the run's own: the service is put there before it is executed.
+    pub fn spawn(
+        spec: &Spec,
+        log_folder: BorrowedFd<'_>,
+        lock: BorrowedFd<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Self> {
+        Self::spawn_from(process::own_program(), spec, log_folder, lock, cgroup)
     }
 
     /// The same with another binary than the running one: for tests.
@@ -57,17 +64,19 @@ impl Link {
         spec: &Spec,
         log_folder: BorrowedFd<'_>,
         lock: BorrowedFd<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> io::Result<Self> {
         let (socket, theirs) = packet::pair()?;
         let bytes = Zeroizing::new(serde_json::to_vec(spec)?);
         let spec_fd = memfd::sealed("devsup-spec", &bytes)?;
-        let hello = serde_json::to_vec(&Hello { version: VERSION })?;
+        let hello = serde_json::to_vec(&Hello { version: VERSION, cgroup: cgroup.is_some() })?;
         // Sent before there is anybody to read it: it fits, and the keeper need not wait for it.
-        packet::send(&socket, &hello, &[spec_fd.as_fd(), log_folder, lock])?;
+        let descriptors: Vec<BorrowedFd<'_>> = [spec_fd.as_fd(), log_folder, lock].into_iter().chain(cgroup).collect();
+        packet::send(&socket, &hello, &descriptors)?;
         let run = spec.run.to_string();
         let stdio = Stdio3 { stdin: theirs, stdout: None, stderr: None };
         let pid = process::start(program, &["__keep", &run], &KEEPER_ENV, stdio)?;
-        Ok(Self { socket, pid, pidfd: process::pidfd(pid).ok(), unsent: Vec::new(), exit: None })
+        Ok(Self { socket, pid, pidfd: Pidfd::open(pid).ok(), unsent: Vec::new(), exit: None })
     }
 
     /// The keeper's.
@@ -83,13 +92,20 @@ impl Link {
     /// Hands over an order. A keeper that hangs does not take it; then it is kept and sent later. An error: the keeper is
     /// gone.
     pub fn order(&mut self, order: &Order) -> io::Result<()> {
-        self.unsent.push(order.clone());
+        self.unsent.push((order.clone(), None));
+        self.flush()
+    }
+
+    /// Hands over somebody's connection: from now on he is at the run's terminal, and the daemon has no part in it.
+    pub fn attach(&mut self, size: Size, connection: OwnedFd) -> io::Result<()> {
+        self.unsent.push((Order::Attach { size }, Some(connection)));
         self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while let Some(order) = self.unsent.first() {
-            match packet::send(&self.socket, &serde_json::to_vec(order)?, &[])? {
+        while let Some((order, with)) = self.unsent.first() {
+            let with: Vec<BorrowedFd<'_>> = with.iter().map(AsFd::as_fd).collect();
+            match packet::send(&self.socket, &serde_json::to_vec(order)?, &with)? {
                 Sent::Sent => drop(self.unsent.remove(0)),
                 Sent::Full => return Ok(()),
                 Sent::Closed => return Err(io::ErrorKind::BrokenPipe.into()),

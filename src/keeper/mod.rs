@@ -7,23 +7,31 @@
 //! ```
 //!
 //! The daemon uses [`Link`] and the functions about what is left when a keeper was killed ([`sweep_strays`],
-//! [`find_marked`], [`end_marked`]). Must never happen: a keeper waits for its daemon; a service waits for the daemon; a
+//! [`find_marked`], [`end_marked`], [`keeper_of`]). Must never happen: a keeper waits for its daemon; a service waits for the daemon; a
 //! keeper ends while a descendant of it lives; a keeper deletes anything; a secret in an argv or in a keeper's environ.
 
+mod birth;
 mod failure;
 mod keep;
 mod link;
+mod notify;
 mod outbox;
 mod output;
+mod plain;
+mod probe;
 pub mod protocol;
+mod ready;
+mod ready_line;
 mod run;
 mod shim;
 mod starter;
 mod stop_command;
 mod strays;
+mod terminal;
 mod tree;
 
 pub use keep::keep;
 pub use link::{Link, Reports, State};
+pub use plain::{plain, span};
 pub use shim::shim;
-pub use strays::{Force, Marked, Stray, end_marked, find_marked, sweep_strays};
+pub use strays::{Force, Marked, Stray, end_marked, find_marked, keeper_of, sweep_strays};

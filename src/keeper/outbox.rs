@@ -20,7 +20,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn put(&mut self, report: Report) {
-        self.slots.retain(|old| discriminant(old) != discriminant(&report));
+        self.slots.retain(|old| !same_kind(old, &report));
         self.slots.push(report);
     }
 
@@ -56,8 +56,17 @@ impl Outbox {
     }
 }
 
+/// The two exec probes answer each for itself.
+fn same_kind(a: &Report, b: &Report) -> bool {
+    match (a, b) {
+        (Report::Probed { which: a, .. }, Report::Probed { which: b, .. }) => a == b,
+        _ => discriminant(a) == discriminant(b),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::Which;
     use super::*;
     use crate::supervisor::Exit;
 
@@ -68,6 +77,16 @@ mod tests {
         outbox.put(Report::Exited { exit: Exit::Code(0) });
         outbox.put(Report::Took { order: "kill".into() });
         assert_eq!(outbox.slots, [Report::Exited { exit: Exit::Code(0) }, Report::Took { order: "kill".into() }]);
+    }
+
+    #[test]
+    fn one_probe_does_not_speak_for_the_other() {
+        let probed = |which, trouble: Option<&str>| Report::Probed { which, trouble: trouble.map(str::to_owned) };
+        let mut outbox = Outbox::default();
+        outbox.put(probed(Which::Ready, Some("exit 1")));
+        outbox.put(probed(Which::Live, None));
+        outbox.put(probed(Which::Ready, None));
+        assert_eq!(outbox.slots, [probed(Which::Live, None), probed(Which::Ready, None)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From the service's two pipes into its log.
+//! From the service's two pipes, or its terminal, into its log.
 //!
 //! Reads are big, buffers are given back after a second of silence, and after a short read the pipes are left alone for a
 //! millisecond, so that a service that writes a line at a time does not wake us for each. Trouble with the log never
@@ -10,8 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::protocol::{LogSpec, Report};
+use super::ready_line::LineWatch;
+use super::terminal::Terminal;
 use crate::logs::{Capture, Mark, Pattern, Stream};
+use crate::supervisor::Exit;
 use crate::sys::pipe::{self, Read};
+use crate::sys::poll::For;
+use crate::sys::pty::Size;
 use crate::sys::{process, tree};
 
 const CHUNK: usize = 256 << 10;
@@ -21,6 +26,8 @@ const HURRY: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_secs(1);
 /// Between two looks at the socket and at the children while a service writes as fast as it can.
 const READS_AT_ONCE: usize = 8;
+/// A read from a terminal takes at most 4 KiB: one that takes so much leaves more behind.
+const FULL_TERMINAL: usize = 2 << 10;
 
 struct Source {
     stream: Stream,
@@ -29,6 +36,18 @@ struct Source {
     width: Width,
     /// Bytes of a full pipe.
     capacity: usize,
+}
+
+impl Source {
+    fn pipe(stream: Stream, read: OwnedFd) -> Self {
+        let capacity = pipe::capacity(&read);
+        Self { stream, read, state: SourceState::Open, width: Width::Default, capacity }
+    }
+
+    /// Both streams as one: on a terminal nobody can tell them apart.
+    fn terminal(read: OwnedFd) -> Self {
+        Self { stream: Stream::Stdout, read, state: SourceState::Open, width: Width::Settled, capacity: FULL_TERMINAL }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,13 +79,17 @@ enum Log {
 }
 
 pub(super) struct Output {
-    sources: [Source; 2],
+    sources: Vec<Source>,
+    terminal: Option<Terminal>,
     log: Log,
     buffer: Option<Vec<u8>>,
     last_read: Duration,
     linger_until: Option<Duration>,
     hurry_until: Duration,
     reported: u64,
+    /// Looks for the line that says it is ready, until it was seen.
+    lines: Option<LineWatch>,
+    line_seen: bool,
     files: u32,
 }
 
@@ -77,12 +100,20 @@ pub(super) struct Writers {
 }
 
 impl Output {
-    pub(super) fn open(folder: OwnedFd, run: u32, spec: LogSpec) -> io::Result<(Self, Writers)> {
-        let (out, stdout) = pipe::pipe()?;
-        let (err, stderr) = pipe::pipe()?;
-        let source = |stream, read| {
-            let capacity = pipe::capacity(&read);
-            Source { stream, read, state: SourceState::Open, width: Width::Default, capacity }
+    /// With a terminal, the service gets that instead of two pipes.
+    pub(super) fn open(
+        folder: OwnedFd,
+        run: u32,
+        spec: LogSpec,
+        terminal: Option<Terminal>,
+    ) -> io::Result<(Self, Writers)> {
+        let (sources, writers) = if let Some(terminal) = &terminal {
+            (vec![Source::terminal(terminal.reader()?)], terminal.writers()?)
+        } else {
+            let (out, stdout) = pipe::pipe()?;
+            let (err, stderr) = pipe::pipe()?;
+            let sources = vec![Source::pipe(Stream::Stdout, out), Source::pipe(Stream::Stderr, err)];
+            (sources, Writers { stdout, stderr })
         };
         let log = match Capture::create(folder, run, spec.file_bytes, spec.redact) {
             Ok(capture) => {
@@ -92,34 +123,78 @@ impl Output {
             Err(e) => Log::Discarding { bytes: 0, why: format!("the log cannot be created: {e}") },
         };
         let output = Self {
-            sources: [source(Stream::Stdout, out), source(Stream::Stderr, err)],
+            sources,
+            terminal,
             log,
             buffer: None,
             last_read: Duration::ZERO,
             linger_until: None,
             hurry_until: Duration::ZERO,
             reported: 0,
+            lines: None,
+            line_seen: false,
             files: 0,
         };
-        Ok((output, Writers { stdout, stderr }))
+        Ok((output, writers))
+    }
+
+    pub(super) fn watch(&mut self, lines: Option<LineWatch>) {
+        self.lines = lines;
+    }
+
+    pub(super) fn waits_for_line(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Answers once.
+    pub(super) fn line_was_seen(&mut self) -> bool {
+        std::mem::take(&mut self.line_seen)
+    }
+
+    fn look(&mut self, look: impl FnOnce(&mut LineWatch) -> bool) {
+        if self.lines.as_mut().is_some_and(look) {
+            self.line_seen = true;
+            self.lines = None;
+        }
     }
 
     /// More writers: for a program that runs beside the service and whose output belongs to its log.
     pub(super) fn more_writers(&mut self) -> io::Result<Writers> {
-        let [out, err] = &mut self.sources;
-        let writers = Writers { stdout: pipe::another_writer(&out.read)?, stderr: pipe::another_writer(&err.read)? };
-        out.state = SourceState::Open;
-        err.state = SourceState::Open;
+        let writers = match (&self.terminal, self.sources.as_slice()) {
+            (None, [out, err]) => {
+                Writers { stdout: pipe::another_writer(&out.read)?, stderr: pipe::another_writer(&err.read)? }
+            }
+            (Some(terminal), _) => terminal.writers()?,
+            (None, _) => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        for source in &mut self.sources {
+            source.state = SourceState::Open;
+        }
         Ok(writers)
     }
 
-    /// What to wait for; nothing while it lingers.
-    pub(super) fn waits_for(&self, now: Duration) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// Somebody comes to the service's terminal. Without one, the socket is closed.
+    pub(super) fn attach(&mut self, socket: OwnedFd, size: Size) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.attach(socket, size);
+        }
+    }
+
+    /// How the main process ended: those attached are told when everything is over.
+    pub(super) fn exited(&mut self, exit: Exit) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.exited(exit);
+        }
+    }
+
+    /// What to wait for; while it lingers, only those attached.
+    pub(super) fn waits_for(&self, now: Duration) -> impl Iterator<Item = (BorrowedFd<'_>, For)> {
         let lingers = self.linger_until.is_some_and(|until| now < until);
         self.sources
             .iter()
             .filter(move |source| !lingers && source.state == SourceState::Open)
-            .map(|source| source.read.as_fd())
+            .map(|source| (source.read.as_fd(), For::Reading))
+            .chain(self.terminal.iter().flat_map(Terminal::waits_for))
     }
 
     /// When [`Output::tick`] has something to do.
@@ -129,7 +204,8 @@ impl Output {
             Log::Discarding { .. } => None,
         };
         let buffer = self.buffer.is_some().then_some(self.last_read + SILENCE);
-        [log, buffer, self.linger_until].into_iter().flatten().min()
+        let lines = self.lines.as_ref().and_then(LineWatch::due);
+        [log, buffer, self.linger_until, lines].into_iter().flatten().min()
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
@@ -139,6 +215,7 @@ impl Output {
         if self.last_read + SILENCE <= now {
             self.buffer = None;
         }
+        self.look(|lines| lines.tick(now));
         if let Log::Writing(capture) = &mut self.log
             && capture.due().is_some_and(|due| due.is_zero())
         {
@@ -162,6 +239,9 @@ impl Output {
                     Got::Nothing => break,
                 }
             }
+        }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.turn();
         }
     }
 
@@ -188,18 +268,29 @@ impl Output {
             Read::Empty => Got::Nothing,
             Read::End => {
                 source.state = SourceState::Ended;
+                let stream = source.stream;
                 if let Log::Writing(capture) = &mut self.log {
-                    capture.end(source.stream);
+                    capture.end(stream);
                 }
+                self.look(|lines| lines.end(stream, now));
                 Got::Nothing
             }
             Read::Bytes(n) => {
                 self.last_read = now;
                 source.widen_when_full(n);
                 let bytes = buffer.get(..n).unwrap_or_default();
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.show(bytes);
+                }
                 match &mut self.log {
                     Log::Writing(capture) => capture.write(source.stream, bytes),
                     Log::Discarding { bytes: lost, .. } => *lost += n as u64,
+                }
+                if let Some(lines) = &mut self.lines
+                    && lines.feed(source.stream, bytes, now)
+                {
+                    self.line_seen = true;
+                    self.lines = None;
                 }
                 Got::Bytes(n)
             }
@@ -234,7 +325,8 @@ impl Output {
         Some(Report::Logs { dropped, what })
     }
 
-    pub(super) fn finish(self) {
+    /// What is left is to tell those attached.
+    pub(super) fn finish(self) -> Option<Terminal> {
         if let Log::Writing(mut capture) = self.log {
             for source in self.sources.iter().filter(|source| source.state == SourceState::Open) {
                 capture.end(source.stream);
@@ -242,6 +334,7 @@ impl Output {
             capture.mark(&Mark::Ended);
             capture.finish();
         }
+        self.terminal
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The daemon's first packet is [`Hello`] and carries three descriptors by SCM_RIGHTS: the [`Spec`] in a sealed memfd
 //! (so no secret is in any argv or in the keeper's own environ), the service's log folder, the service's lock (flock
-//! held; the keeper only ever closes it). After that: [`Order`]s one way, [`Report`]s the other. Both ends are
+//! held; the keeper only ever closes it); and a fourth, the run's cgroup, where it has one. After that: [`Order`]s one way, [`Report`]s the other. Both ends are
 //! non-blocking; end of file, ECONNRESET and EPIPE are one thing: the other side is gone.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Resource, Rlimit};
 use crate::supervisor::{Exit, Reason, RunId, StopWhy};
+use crate::sys::pty::Size;
 
 /// Both sides are normally the same binary; after an upgrade of the file on disk they may not be.
 pub const VERSION: u32 = 2;
@@ -21,6 +22,9 @@ pub const VERSION: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
+    /// The run has a cgroup, and its folder is the fourth descriptor.
+    #[serde(default)]
+    pub cgroup: bool,
 }
 
 /// Everything a keeper needs, also to end its run when the daemon is gone. Holds secrets: never Debug, never logged.
@@ -131,6 +135,8 @@ pub enum Order {
     LookForDebugger,
     /// Run the exec probe, unless it still runs; ended by force after `timeout`. Answered by [`Report::Probed`].
     Probe { which: Which, timeout: Duration },
+    /// Somebody comes to the run's terminal by the socket that comes with this, and speaks [`crate::control::attach`].
+    Attach { size: Size },
 }
 
 impl Order {
@@ -142,6 +148,7 @@ impl Order {
             Self::Signal { .. } => "signal",
             Self::LookForDebugger => "look-for-debugger",
             Self::Probe { .. } => "probe",
+            Self::Attach { .. } => "attach",
         }
     }
 }
@@ -168,6 +175,10 @@ pub enum Report {
     },
     /// By [`ReadyBy`].
     Ready,
+    /// It will not be by [`ReadyBy`]: one sentence.
+    NotReady {
+        what: String,
+    },
     /// `STATUS=` of sd_notify(3).
     Said {
         status: String,

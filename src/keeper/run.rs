@@ -15,12 +15,14 @@ use super::link::exit;
 use super::outbox::Outbox;
 use super::output::Output;
 use super::protocol::{Order, Report, StopSpec};
+use super::ready::Checks;
 use super::starter::{Starter, Verdict};
 use super::stop_command::StopCommand;
-use super::tree::{self, Main};
+use super::tree::{self, Main, Tree};
 use crate::logs::Mark;
 use crate::manifest::StopMode;
 use crate::supervisor::{Reason, StopWhy};
+use crate::sys::clock::monotonic;
 use crate::sys::process::{self, End, Waited};
 use crate::sys::signal;
 
@@ -57,24 +59,36 @@ pub(super) struct Run {
     stop: StopSpec,
     why: Vec<Reason>,
     spec: OwnedFd,
+    tree: Tree,
     leader: Leader,
     ending: Ending,
     command: Option<StopCommand>,
+    checks: Checks,
     /// Nobody is left.
     over: bool,
 }
 
 impl Run {
-    pub(super) fn new(starter: Starter, spec: OwnedFd, stop: StopSpec, why: Vec<Reason>, output: Output) -> Self {
+    pub(super) fn new(
+        starter: Starter,
+        spec: OwnedFd,
+        stop: StopSpec,
+        why: Vec<Reason>,
+        tree: Tree,
+        output: Output,
+        checks: Checks,
+    ) -> Self {
         Self {
             output,
             outbox: Outbox::default(),
             stop,
             why,
             spec,
+            tree,
             leader: Leader::Starting(starter),
             ending: Ending::No,
             command: None,
+            checks,
             over: false,
         }
     }
@@ -84,29 +98,38 @@ impl Run {
         self.over
     }
 
-    /// The shims' ends, to be followed by [`Run::listen`].
+    /// The shims' ends, and what the service says of itself; to be followed by [`Run::listen`].
     pub(super) fn waits_for(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let leader = match &self.leader {
             Leader::Starting(starter) => Some(starter.waits_for()),
             Leader::Running { .. } | Leader::Ended => None,
         };
         let command = self.command.as_ref().and_then(StopCommand::waits_for);
-        leader.into_iter().chain(command)
+        // Before it is the service it says nothing, and what was given to it may be closed.
+        let checks = (!matches!(self.leader, Leader::Starting(_))).then(|| self.checks.waits_for());
+        leader.into_iter().chain(command).chain(checks.into_iter().flatten())
+    }
+
+    /// What says that the cgroup was emptied, to be followed by [`Run::reap`].
+    pub(super) fn group_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.changes()
     }
 
     pub(super) fn due(&self) -> Option<Duration> {
-        match self.ending {
+        let ending = match self.ending {
             Ending::No => None,
             Ending::Command { deadline } | Ending::Asked { deadline } => Some(deadline),
             Ending::Forced { again, .. } => Some(again),
-        }
+        };
+        ending.into_iter().chain(self.checks.due()).min()
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
+        self.checks.tick(now);
         match self.ending {
             Ending::Command { deadline } | Ending::Asked { deadline } if deadline <= now => self.force(now),
             Ending::Forced { again, pause, name_survivors } if again <= now => {
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
                 let mut name_survivors = name_survivors;
                 if name_survivors <= now {
                     self.name_survivors();
@@ -120,20 +143,26 @@ impl Run {
     }
 
     fn name_survivors(&mut self) {
-        let who = tree::survivors();
+        let who = self.tree.survivors();
         if !who.is_empty() {
             self.outbox.put(Report::Survived { who });
         }
     }
 
-    /// What the shims said.
+    /// What the shims said, and the service of itself.
     pub(super) fn listen(&mut self) {
         if let Some(command) = &mut self.command {
             command.listen();
         }
-        let Leader::Starting(starter) = &mut self.leader else { return };
+        let Leader::Starting(starter) = &mut self.leader else {
+            return self.checks.listen(monotonic(), &mut self.outbox);
+        };
         let pid = starter.pid;
-        match starter.listen() {
+        let verdict = starter.listen();
+        if let Some(how) = starter.isolation() {
+            self.outbox.put(Report::Isolation { how });
+        }
+        match verdict {
             Verdict::Undecided => {}
             Verdict::Became => {
                 self.leader = Leader::Running { pid };
@@ -151,20 +180,35 @@ impl Run {
         }
     }
 
+    /// Was there a line of output that says it is ready?
+    pub(super) fn tell_line(&mut self) {
+        if self.output.line_was_seen() {
+            self.outbox.put(Report::Ready);
+        }
+    }
+
     pub(super) fn obey(&mut self, order: &Order, now: Duration) {
-        self.outbox.put(Report::Took { order: order.word().to_owned() });
+        if !matches!(order, Order::Probe { .. }) {
+            self.outbox.put(Report::Took { order: order.word().to_owned() });
+        }
         match order {
             Order::Stop { timeout, why } => self.stop(*timeout, why.clone(), now),
             Order::Kill => self.force(now),
-            Order::Signal { signal, main: false } => tree::signal_all(self.main(), self.command_pid(), *signal),
+            Order::Signal { signal, main: false } => self.tree.signal_all(self.main(), &self.beside(), *signal),
             Order::Signal { signal, main: true } => {
                 if let Leader::Running { pid } = self.leader {
                     drop(signal::send(pid, *signal));
                 }
             }
-            Order::Probe { .. } => {}
+            Order::Probe { which, timeout } => {
+                if matches!((&self.leader, &self.ending), (Leader::Running { .. }, Ending::No)) {
+                    self.checks.probe(*which, *timeout, self.spec.as_fd(), now, &mut self.outbox);
+                }
+            }
+            // The connection came beside it: see `attach`.
+            Order::Attach { .. } => {}
             Order::LookForDebugger => {
-                let by = tree::debugger(self.command_pid());
+                let by = tree::debugger(&self.beside());
                 self.outbox.put(Report::Traced { by });
             }
         }
@@ -184,6 +228,7 @@ impl Run {
             Ending::Forced { .. } => {}
             Ending::No => {
                 self.output.mark(&Mark::Stopping { why });
+                self.checks.kill_probes();
                 // It may have become the service just now.
                 self.listen();
                 match self.leader {
@@ -215,7 +260,7 @@ impl Run {
         for signal in [self.stop.signal, signal::CONT] {
             match (self.stop.mode, &self.leader) {
                 (StopMode::Main, Leader::Running { pid }) => drop(signal::send(*pid, signal)),
-                _ => tree::signal_all(self.main(), self.command_pid(), signal),
+                _ => self.tree.signal_all(self.main(), &self.beside(), signal),
             }
         }
     }
@@ -225,7 +270,7 @@ impl Run {
         if !matches!(self.ending, Ending::Forced { .. }) {
             self.ending = Ending::Forced { again: now + FIRST, pause: FIRST, name_survivors: now + SURVIVES };
         }
-        tree::kill_all(self.main());
+        self.tree.kill_all(self.main());
     }
 
     fn main(&self) -> Main {
@@ -240,30 +285,38 @@ impl Run {
         self.command.as_ref().map(|command| command.pid)
     }
 
+    /// Children of ours that are no part of the tree.
+    fn beside(&self) -> Vec<u32> {
+        self.command_pid().into_iter().chain(self.checks.pids()).collect()
+    }
+
     /// Takes the ends of all children that have ended, and looks who is left.
     pub(super) fn reap(&mut self, now: Duration) {
         let nobody = loop {
             match process::wait(None) {
                 Waited::Ended(pid, end) => self.ended(pid, end, now),
-                Waited::Alive => break tree::is_empty(self.command_pid()),
-                Waited::NoChildren => break true,
+                Waited::Alive | Waited::NoChildren => break self.tree.is_empty(&self.beside()),
             }
         };
         if !nobody {
             if matches!(self.ending, Ending::Forced { .. }) {
                 // Those who died may have left new orphans to us.
-                tree::kill_all(self.main());
+                self.tree.kill_all(self.main());
             }
             return;
         }
+        // There is nothing left to stop or to ask. Their own ends come back here.
+        self.checks.kill_probes();
         match &self.command {
-            // It has nothing left to stop. Its own end comes back here.
             Some(command) => command.kill(),
-            None => self.over = matches!(self.leader, Leader::Ended),
+            None => self.over = matches!(self.leader, Leader::Ended) && self.beside().is_empty(),
         }
     }
 
     fn ended(&mut self, pid: u32, end: End, now: Duration) {
+        if self.checks.ended(pid, end, &mut self.outbox) {
+            return;
+        }
         if self.command_pid() == Some(pid) {
             let Some(command) = self.command.take() else { return };
             if let Some(what) = command.ended(end) {
@@ -285,11 +338,18 @@ impl Run {
 
     fn leader_ended(&mut self, end: End, now: Duration) {
         self.leader = Leader::Ended;
+        // What it said before it ended comes before its end.
+        self.checks.listen(now, &mut self.outbox);
+        if self.output.waits_for_line() {
+            self.output.drain(now);
+            self.tell_line();
+        }
         let exit = exit(end);
         self.outbox.put(Report::Exited { exit });
+        self.output.exited(exit);
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
-        if tree::is_empty(self.command_pid()) {
+        if !self.tree.has_members(&self.beside()) {
             return;
         }
         match self.ending {

@@ -1,7 +1,7 @@
 //! `devsup __shim`: the short life between keeper and service. Makes the process what was promised, then becomes it,
 //! keeping the pid.
 //!
-//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log. What goes wrong is said over the socket in one
+//! fd 0 is the socket to the keeper, 1 and 2 are the pipes to the log, or the terminal. What goes wrong is said over the socket in one
 //! sentence; when exec closes it, the service is running.
 
 use std::ffi::{CString, OsStr, OsString};
@@ -11,11 +11,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::birth;
 use super::failure::{self, Failure};
 use super::protocol::Spec;
 use super::starter::{Task, What, Word};
+use crate::sys::cgroup::Cgroup;
 use crate::sys::packet::Received;
-use crate::sys::{descriptors, memfd, packet, process, signal};
+use crate::sys::{descriptors, memfd, packet, process, pty, signal};
 
 /// Services go before keepers when memory is short.
 const OOM_SCORE: i32 = 200;
@@ -25,18 +27,15 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// `devsup __shim`: fd 0 is the socket to the keeper; becomes the service.
 pub fn shim() -> ExitCode {
-    // While /proc/self is still ours to write to.
+    // The last step in the order of things, and done while /proc/self is still ours to write to.
     process::more_killable(OOM_SCORE);
-    let Ok(socket) = first_acts() else { return ExitCode::FAILURE };
-    let failure = match become_it(&socket) {
+    let Ok(mut socket) = first_acts() else { return ExitCode::FAILURE };
+    let failure = match become_it(&mut socket) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    let word = Word::Failed { stage: failure.stage.to_owned(), what: failure.what };
-    if let Ok(bytes) = serde_json::to_vec(&word) {
-        // When the keeper is gone there is nobody left to tell.
-        drop(packet::send(&socket, &bytes, &[]));
-    }
+    // When the keeper is gone there is nobody left to tell.
+    drop(say(&socket, &Word::Failed { stage: failure.stage.to_owned(), what: failure.what }));
     ExitCode::FAILURE
 }
 
@@ -50,40 +49,75 @@ fn first_acts() -> io::Result<OwnedFd> {
 
 enum Never {}
 
-fn become_it(socket: &OwnedFd) -> Result<Never, Failure> {
-    let (task, spec) = receive(socket).map_err(|e| Failure::of("start", &e))?;
-    prepare(task).map_err(|e| Failure::of("session", &e))?;
-    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
+    let (task, mut spec, mut given) = receive(socket).map_err(|e| Failure::of("start", &e))?;
+    // Before all else: whatever comes of this process is in there too.
+    let cgroup = if task.cgroup { given.next().map(Cgroup::from) } else { None };
+    cgroup.map_or(Ok(()), |group| group.join()).map_err(|e| Failure::of("cgroup", &e))?;
+    spec.env.extend(task.notify.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
+    // Open until exec, and after it.
+    let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
+    process::new_session().map_err(|e| Failure::of("session", &e))?;
+    signal::all_to_default().map_err(|e| Failure::of("session", &e))?;
+    // Of the service only: what runs beside it must not take the terminal from it.
+    if spec.birth.tty && task.what == What::Service {
+        pty::take_as_own().map_err(|e| Failure::of("terminal", &e))?;
+    }
     let argv = match task.what {
         What::Service => &spec.argv,
         What::StopCommand => spec.stop.command.as_ref().unwrap_or(&spec.argv),
+        What::ReadyProbe => spec.probes.ready.as_ref().unwrap_or(&spec.argv),
+        What::LiveProbe => spec.probes.live.as_ref().unwrap_or(&spec.argv),
     };
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let strings = Strings::of(argv, &spec.env)?;
-    process::set_umask(spec.birth.umask);
     let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let candidates = candidates(program, path.as_deref());
-    let executing = serde_json::to_vec(&Word::Executing).map_err(|e| Failure::of("start", &e.into()))?;
-    packet::send(socket, &executing, &[]).map_err(|e| Failure::of("start", &e))?;
+
+    birth::temper(&spec.birth)?;
+    say(socket, &Word::Isolation { how: birth::isolate(&spec.birth, task.what) })?;
+    birth::limit(&spec.birth)?;
+    birth::assume(&spec.birth)?;
+    // As who we are now: the folder may be closed to whom we were, or to whom we are.
+    process::change_dir(&spec.working_dir).map_err(|e| failure::working_dir(&spec.working_dir, &e))?;
+    follow(task.keeper).map_err(|e| Failure::of("session", &e))?;
+    say(socket, &Word::Executing)?;
     Err(execute(program, &candidates, &strings, &spec.working_dir))
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec)> {
+fn say(socket: &OwnedFd, word: &Word) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(word).map_err(|e| Failure::of("start", &e.into()))?;
+    packet::send(socket, &bytes, &[]).map(drop).map_err(|e| Failure::of("start", &e))
+}
+
+/// With what else was given, in the order of [`Task`].
+fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, std::vec::IntoIter<OwnedFd>)> {
     let Received::Packet(bytes, descriptors) = packet::receive(socket)? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let spec = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
-    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&memfd::read(spec)?)?))
+    let mut descriptors = descriptors.into_iter();
+    let spec = memfd::read(descriptors.next().ok_or(io::ErrorKind::InvalidData)?)?;
+    Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&spec)?, descriptors))
 }
 
-fn prepare(task: Task) -> io::Result<()> {
-    process::new_session()?;
+/// The number that was promised, whoever has it: of what is open here, only the socket and `fd` itself may.
+fn place(socket: &mut OwnedFd, number: u32, fd: OwnedFd) -> Result<OwnedFd, Failure> {
+    let placed = i32::try_from(number).map_err(io::Error::other).and_then(|number| {
+        *socket = descriptors::above(socket, number)?;
+        let fd = descriptors::moved_above(fd, number)?;
+        descriptors::at_number(&fd, number)
+    });
+    placed.map_err(|e| failure::ready_fd(number, &e))
+}
+
+/// We end when our keeper does. After the last change of who we are, which would undo it.
+fn follow(keeper: u32) -> io::Result<()> {
     process::die_with_parent()?;
-    if process::parent() != task.keeper {
+    if process::parent() != keeper {
         // It died before we asked to die with it.
         return Err(io::ErrorKind::BrokenPipe.into());
     }
-    signal::all_to_default()
+    Ok(())
 }
 
 /// Arguments and environment as exec wants them.

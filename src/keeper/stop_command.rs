@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::output::Output;
-use super::starter::{Starter, Verdict, What};
+use super::starter::{Gifts, Starter, Verdict, What};
 use super::tree;
 use crate::sys::process::End;
 use crate::sys::signal;
@@ -18,7 +18,7 @@ impl StopCommand {
     /// Its output goes to the service's log.
     pub(super) fn start(spec: BorrowedFd<'_>, output: &mut Output) -> Result<Self, String> {
         let writers = output.more_writers().map_err(|e| format!("`stop_command` cannot be started: {e}"))?;
-        let starter = Starter::launch(What::StopCommand, "stop-command", spec, writers)
+        let starter = Starter::launch(What::StopCommand, "stop-command", spec, None, writers, &Gifts::default())
             .map_err(|e| format!("`stop_command` cannot be started: {e}"))?;
         Ok(Self { pid: starter.pid, starter: Some(starter), failure: None })
     }

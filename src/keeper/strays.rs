@@ -1,10 +1,8 @@
 //! What is left when a keeper was killed, and what is left of a devsup that was killed with all its keepers.
 
-use std::os::fd::AsFd;
-
 use crate::manifest::Name;
 use crate::supervisor::RunId;
-use crate::sys::process::{self, Waited};
+use crate::sys::process::{self, Pidfd, Waited};
 use crate::sys::{signal, tree};
 
 /// A process that was ended because its keeper is gone.
@@ -68,8 +66,8 @@ pub struct Marked {
 
 const MARK: &str = "DEVSUP_RUN";
 
-/// All processes of this user whose environment holds `DEVSUP_RUN=<project>/<service>#<n>`. Those without a keeper are
-/// leftovers of an earlier devsup.
+/// All processes of this user, or root's of all users (a service may have one of its own), whose environment holds
+/// `DEVSUP_RUN=<project>/<service>#<n>`. Those without a keeper are leftovers of an earlier devsup.
 pub fn find_marked(project: &str) -> Vec<Marked> {
     let uid = process::own_uid();
     let marked = |pid: u32| {
@@ -78,7 +76,8 @@ pub fn find_marked(project: &str) -> Vec<Marked> {
         (seen.state != 'Z').then(|| Marked { pid, run, comm: seen.comm, keeper: keeper_of(pid) })
     };
     let own = process::own_pid();
-    tree::all().into_iter().filter(|pid| *pid != own && tree::owner(*pid) == Some(uid)).filter_map(marked).collect()
+    let may_be = |pid: &u32| *pid != own && (uid == 0 || tree::owner(*pid) == Some(uid));
+    tree::all().into_iter().filter(may_be).filter_map(marked).collect()
 }
 
 fn run_of(mark: &str, project: &str) -> Option<RunId> {
@@ -86,11 +85,13 @@ fn run_of(mark: &str, project: &str) -> Option<RunId> {
     Some(RunId { service: Name::new(service), number: number.parse().ok()? })
 }
 
-fn keeper_of(pid: u32) -> Option<u32> {
+/// The keeper of ours that a process descends from, if one lives: anybody may give a process that name.
+pub fn keeper_of(pid: u32) -> Option<u32> {
+    let uid = process::own_uid();
     let mut at = tree::look(pid)?;
     while at.parent > 1 {
         at = tree::look(at.parent)?;
-        if at.comm.starts_with("keep:") {
+        if at.comm.starts_with("keep:") && tree::owner(at.pid) == Some(uid) {
             return Some(at.pid);
         }
     }
@@ -115,13 +116,13 @@ pub fn end_marked(marked: &[Marked], project: &str, force: Force) -> Vec<Marked>
     let mut left = Vec::new();
     for old in marked {
         // The handle is taken before the mark is read again, so the number cannot have passed to another meanwhile.
-        let Ok(pidfd) = process::pidfd(old.pid) else { continue };
+        let Ok(pidfd) = Pidfd::open(old.pid) else { continue };
         let mark = tree::environment(old.pid, MARK);
         if mark.and_then(|mark| run_of(&mark, project)).as_ref() != Some(&old.run) {
             continue;
         }
         for signal in signals {
-            drop(process::signal_pidfd(pidfd.as_fd(), *signal));
+            drop(pidfd.signal(*signal));
         }
         left.push(old.clone());
     }

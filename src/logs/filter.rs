@@ -41,27 +41,31 @@ pub struct Filter {
 
 /// A regular expression over the bytes of a line. Smart case: one without capitals does not mind case.
 #[derive(Clone, Debug)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    /// As it was written.
+    text: String,
+}
 
 impl Pattern {
     /// The error is one sentence, with the place in the pattern.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let built = RegexBuilder::new(pattern).unicode(true).case_insensitive(!has_capitals(pattern)).build();
-        built.map(Self).map_err(sentence)
+        built.map(|regex| Self { regex, text: pattern.to_owned() }).map_err(sentence)
     }
 
     /// Case as it is written.
     pub fn exact(pattern: &str) -> Result<Self, String> {
-        Regex::new(pattern).map(Self).map_err(sentence)
+        Regex::new(pattern).map(|regex| Self { regex, text: pattern.to_owned() }).map_err(sentence)
     }
 
     /// Each match in the line made `by`, which is taken as it is.
     pub(super) fn masked<'a>(&self, line: &'a [u8], by: &[u8]) -> Cow<'a, [u8]> {
-        self.0.replace_all(line, NoExpand(by))
+        self.regex.replace_all(line, NoExpand(by))
     }
 
     pub fn matches(&self, line: &[u8]) -> bool {
-        self.0.is_match(line)
+        self.regex.is_match(line)
     }
 }
 
@@ -85,6 +89,47 @@ fn has_capitals(pattern: &str) -> bool {
 }
 
 impl Filter {
+    /// For a request: what [`Filter::of`] makes the same of.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        pairs.extend(self.since.map(|since| ("since", since.to_string())));
+        pairs.extend(self.until.map(|until| ("until", until.to_string())));
+        match self.runs {
+            Runs::All => {}
+            Runs::One(run) => pairs.push(("run", run.to_string())),
+            Runs::Previous => pairs.push(("run", "previous".to_owned())),
+        }
+        pairs.extend(self.stream.map(|stream| match stream {
+            Stream::Stdout => ("stream", "stdout".to_owned()),
+            Stream::Stderr => ("stream", "stderr".to_owned()),
+        }));
+        pairs.extend(self.pattern.as_ref().map(|pattern| ("grep", pattern.text.clone())));
+        pairs
+    }
+
+    /// From a request: times in unix nanoseconds, `run` a number or `previous`. An error is a sentence.
+    pub fn of(pairs: &[(String, String)]) -> Result<Self, String> {
+        let mut filter = Self::default();
+        for (key, value) in pairs {
+            let bad = || format!("`{value}` is no value of `{key}`");
+            match (key.as_str(), value.as_str()) {
+                ("since", at) => filter.since = Some(at.parse().map_err(|_| bad())?),
+                ("until", at) => filter.until = Some(at.parse().map_err(|_| bad())?),
+                ("run", "previous") => filter.runs = Runs::Previous,
+                ("run", run) => filter.runs = Runs::One(run.parse().map_err(|_| bad())?),
+                ("stream", "stdout") => filter.stream = Some(Stream::Stdout),
+                ("stream", "stderr") => filter.stream = Some(Stream::Stderr),
+                ("stream", _) => return Err(bad()),
+                ("grep", pattern) => filter.pattern = Some(Pattern::new(pattern)?),
+                _ => {
+                    let known = "service, follow, tail, since, until, run, stream and grep are";
+                    return Err(format!("`{key}` is no parameter of logs: {known}"));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
     /// The last lines can be found from the end of the files: nothing is left out between them.
     pub(super) fn leaves_whole_runs(&self) -> bool {
         self.since.is_none() && self.until.is_none() && self.stream.is_none() && self.pattern.is_none()
@@ -108,6 +153,25 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_carries_all_of_it() {
+        let filter = Filter {
+            since: Some(-5),
+            until: Some(7),
+            runs: Runs::Previous,
+            stream: Some(Stream::Stderr),
+            pattern: Pattern::new("a&b=c").ok(),
+        };
+        let pairs: Vec<(String, String)> =
+            filter.pairs().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let same = Filter::of(&pairs).expect("our own words");
+        assert_eq!(same.pairs(), filter.pairs());
+        assert_eq!(pairs.len(), 5);
+        for bad in [("since", "1h"), ("run", "x"), ("stream", "both"), ("grep", "("), ("colour", "red")] {
+            assert!(Filter::of(&[(bad.0.to_owned(), bad.1.to_owned())]).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn case_matters_once_there_is_a_capital() {

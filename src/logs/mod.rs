@@ -29,6 +29,7 @@ pub use filter::{Filter, Pattern, Runs};
 pub use folder::{files_of, last_run};
 pub use follow::Alive;
 pub use reader::Reader;
+pub use redact::Secrets;
 pub use retain::retain;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -137,6 +138,28 @@ impl Reader {
             }
             self.sleep(left)?;
         }
+    }
+
+    /// Readable when something was written, for whoever may not block here: then [`Reader::next`] without patience. `None`
+    /// when the kernel has no instance left.
+    pub fn wakes(&self) -> io::Result<Option<OwnedFd>> {
+        self.inotify.as_ref().map(Inotify::duplicate).transpose()
+    }
+
+    /// After this long [`Reader::look_again`] is to be called though nothing woke us.
+    pub fn look_within(&self) -> Option<Duration> {
+        if self.inotify.is_none() {
+            return Some(POLL);
+        }
+        self.sources.iter().filter_map(|source| source.follow.again).min()
+    }
+
+    pub fn look_again(&mut self) -> io::Result<()> {
+        if self.inotify.is_none() {
+            return self.list_all();
+        }
+        self.look_at_all();
+        Ok(())
     }
 
     /// Reads history to its end and keeps the last lines of each service, and the marks among them.

@@ -16,11 +16,11 @@ struct Secret {
 }
 
 /// No Debug on purpose.
-pub(super) struct Secrets(Vec<Secret>);
+pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
     /// (what to write instead, the secret)
-    pub(super) fn new(values: Vec<(String, String)>) -> Self {
+    pub fn new(values: Vec<(String, String)>) -> Self {
         let long = values.into_iter().filter(|(_, secret)| secret.len() >= SHORTEST);
         Self(
             long.map(|(mask, secret)| Secret {
@@ -29,6 +29,14 @@ impl Secrets {
             })
             .collect(),
         )
+    }
+
+    /// All of a text that is there whole.
+    pub fn mask(&self, text: &[u8]) -> Vec<u8> {
+        let mut carry = Vec::new();
+        let mut out = self.feed(&mut carry, text).into_owned();
+        out.extend(self.end(&mut carry));
+        out
     }
 
     /// What may be let through of the bytes held back before and these; the rest is held back in `carry`.

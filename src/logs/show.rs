@@ -120,6 +120,11 @@ impl Printer {
     }
 }
 
+/// Reads a line of [`Format::Json`] again; `None`: it is none.
+pub fn entry(line: &str) -> Option<Entry> {
+    json::entry(line)
+}
+
 fn time(entry: &Entry) -> Timestamp {
     Timestamp::from_nanosecond(entry.time_ns.into()).unwrap_or_default()
 }
@@ -266,5 +271,24 @@ mod tests {
             String::new(),
         ];
         assert_eq!(shown(style, &["b"], whats), expected.join("\n"));
+    }
+
+    #[test]
+    fn what_is_said_as_json_is_read_again() {
+        let marks = [
+            Mark::Started { pid: 7, why: vec![Reason::ManifestChanged] },
+            Mark::Dropped { bytes: 4096, what: "disk full".into() },
+            Mark::Ended,
+        ];
+        let whats =
+            marks.into_iter().map(What::Mark).chain([line("a \"b\" €".as_bytes()), piece(Stream::Stderr, b"50%")]);
+        for what in whats {
+            let before = Entry { service: "b".into(), run: 3, time_ns: 1_700_000_000_123_456_789, what };
+            let mut text = Vec::new();
+            Printer::new(Style { format: Format::Json, ..PLAIN }, &[]).line(&before, &mut text);
+            let text = String::from_utf8(text).expect("text");
+            assert_eq!(entry(text.trim_end()), Some(before), "{text}");
+        }
+        assert_eq!(entry("{}"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Does a command line need a shell, and if not, which words is it?
+//! Commands. Does a command line need a shell, and if not, which words is it?
 //!
 //! A string is split into words and exec'd, so that signals reach the program itself and no value is read twice. It goes
 //! to `/bin/sh -c` when it uses what only a shell understands: outside quotes any of `| & ; < > $ * ? ( ) { }`, a
@@ -6,7 +6,9 @@
 //! the program; or a word of the shell's own (`cd`, `exec`, `while` …) as the first. A `[` alone does not: it is in
 //! every IPv6 address. `${VAR}` is the manifest's and does not count; `$$` is a `$` for the shell and does.
 
-use super::interpolate;
+use super::desk::Desk;
+use super::node::{Node, Value};
+use super::{Command, interpolate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -23,6 +25,57 @@ const BUILTINS: &[&str] = &[
     ".", ":", "alias", "case", "cd", "eval", "exec", "export", "for", "if", "set", "source", "trap", "ulimit", "umask",
     "unset", "until", "while",
 ];
+
+/// A command as a list of words or as one line.
+pub(super) fn read(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Command> {
+    match &node.value {
+        Value::List(items) if items.is_empty() => {
+            desk.refuse(node.place, format!("`{key}` is empty")).label("expected a program and its arguments");
+            None
+        }
+        Value::List(items) => {
+            let words: Vec<Option<String>> = items.iter().map(|item| desk.text(key, item)).collect();
+            let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
+            if words.first().is_some_and(|program| program.trim().is_empty()) {
+                desk.refuse(items[0].place, format!("`{key}` has no program")).label("the first word is empty");
+                return None;
+            }
+            Some(Command::Exec(words))
+        }
+        Value::Text(_) => line(desk, key, node),
+        _ => {
+            desk.wrong(key, node, "a string or a list of strings");
+            None
+        }
+    }
+}
+
+fn line(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Command> {
+    let text = desk.raw(key, node)?.to_owned();
+    if text.trim().is_empty() {
+        desk.refuse(node.place, format!("`{key}` is empty")).label("expected a program and its arguments");
+        return None;
+    }
+    match way(&text) {
+        Way::OpenQuote(quote) => {
+            desk.refuse(node.place, format!("`{key}` has an unbalanced quote"))
+                .label(format!("a `{quote}` is opened and not closed"))
+                .help("a list needs no quotes: `command = [\"echo\", \"it's\"]`");
+            None
+        }
+        Way::Shell => desk.expand(&text, node.place).map(Command::Shell),
+        Way::Words => {
+            let words = words(&text).unwrap_or_default();
+            let words: Vec<Option<String>> = words.iter().map(|word| desk.expand(word, node.place)).collect();
+            let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
+            if words.first().is_none_or(|program| program.trim().is_empty()) {
+                desk.refuse(node.place, format!("`{key}` has no program")).label("the first word is empty");
+                return None;
+            }
+            Some(Command::Exec(words))
+        }
+    }
+}
 
 pub(super) fn way(line: &str) -> Way {
     let mut shell = false;

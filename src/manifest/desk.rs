@@ -201,11 +201,16 @@ impl<'a> Desk<'a> {
 
     /// The part of a value where `part` stands as it was typed; the whole value when escapes hide it.
     fn narrowed(&self, place: Place, part: &str) -> Place {
-        let text = self.sources.get(place.file).and_then(|source| source.text.get(place.start..place.end));
-        match text.and_then(|text| text.find(part)) {
+        match self.typed(place).find(part) {
             Some(at) => Place { start: place.start + at, end: place.start + at + part.len(), ..place },
             None => place,
         }
+    }
+
+    /// The source text of a place.
+    pub(super) fn typed(&self, place: Place) -> &str {
+        let source = self.sources.get(place.file);
+        source.and_then(|source| source.text.get(place.start..place.end)).unwrap_or_default()
     }
 
     pub(super) fn flag(&mut self, key: &str, node: &Node) -> Option<bool> {
@@ -327,7 +332,7 @@ fn listed<'w>(words: impl Iterator<Item = &'w str>, joint: &str) -> String {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
     Duration::try_from(parsed).ok()
 }

@@ -15,14 +15,20 @@
 //! What must never happen: a key that is ignored; a value that is run to be known; a secret in a problem, in `config`
 //! or in an origin.
 
+mod address;
 mod arn;
 mod checks;
 mod command;
+mod dependencies;
 mod desk;
+mod elsewhere;
 mod env_file;
+mod external;
 mod find;
 mod graph;
+mod identity;
 mod interpolate;
+mod kept;
 mod limits;
 mod load;
 mod node;
@@ -31,14 +37,18 @@ mod plan;
 mod print;
 mod problem;
 mod project;
+mod readiness;
+mod resources;
 mod role;
 mod schema;
 mod scrub;
 mod service;
 mod signal;
+mod size;
 mod syntax;
 mod trust;
 mod types;
+mod watch;
 mod words;
 
 pub use checks::{Address, Check, HttpUrl, Live, Probe, Ready};

@@ -131,8 +131,11 @@ pub(super) fn merge(under: &mut Table, over: Table) {
             under.insert(name, entry);
             continue;
         };
-        write_out(&name, &mut old.node, &entry.node);
-        write_out(&name, &mut entry.node, &old.node);
+        let is_table = |node: &Node| matches!(node.value, Value::Table(_));
+        if is_table(&old.node) || is_table(&entry.node) {
+            write_out(&name, &mut old.node);
+            write_out(&name, &mut entry.node);
+        }
         match (&mut old.node.value, entry.node.value) {
             (Value::Table(under), Value::Table(over)) => {
                 merge(under, over);
@@ -147,26 +150,33 @@ pub(super) fn merge(under: &mut Table, over: Table) {
     }
 }
 
-/// `role = "arn"` beside a `role` table becomes `{ arn = "arn" }`; a list under a `depends_on` table becomes a table.
-fn write_out(name: &str, short: &mut Node, long: &Node) {
-    if !matches!(long.value, Value::Table(_)) {
-        return;
-    }
+/// `role = "arn"` becomes `{ arn = "arn" }`; `depends_on = ["db"]` becomes `{ db = {} }`, and `{ db = "ready" }` becomes
+/// `{ db = { condition = "ready" } }`.
+fn write_out(name: &str, short: &mut Node) {
     let place = short.place;
-    match (name, &short.value) {
-        ("role", Value::Text(_)) => {
-            let arn = Entry { key: place, node: short.clone() };
-            short.value = Value::Table(Table::from([("arn".to_owned(), arn)]));
+    let nested = |key: &str, node: &Node| {
+        Value::Table(Table::from([(key.to_owned(), Entry { key: node.place, node: node.clone() })]))
+    };
+    match (name, &mut short.value) {
+        ("role", Value::Text(_)) => short.value = nested("arn", short),
+        ("depends_on", Value::Text(service)) => {
+            let node = Node { place, value: Value::Table(Table::new()) };
+            short.value = Value::Table(Table::from([(service.clone(), Entry { key: place, node })]));
         }
         ("depends_on", Value::List(items)) if items.iter().all(|item| matches!(item.value, Value::Text(_))) => {
             let mut table = Table::new();
             for item in items {
                 if let Value::Text(service) = &item.value {
-                    let node = Node { place: item.place, value: Value::Text("started".into()) };
+                    let node = Node { place: item.place, value: Value::Table(Table::new()) };
                     table.insert(service.clone(), Entry { key: item.place, node });
                 }
             }
             short.value = Value::Table(table);
+        }
+        ("depends_on", Value::Table(table)) => {
+            for entry in table.values_mut().filter(|entry| matches!(entry.node.value, Value::Text(_))) {
+                entry.node.value = nested("condition", &entry.node);
+            }
         }
         _ => {}
     }

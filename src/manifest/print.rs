@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::Loaded;
-use super::{Aws, Command, Condition, Dependency, Manifest, Restart, Role, Sandbox, Service, StopMode, scrub, signal};
+use super::{Access, Aws, Check, Command, Condition, Dependency, Live, Manifest, Probe, Ready, Restart, Role};
+use super::{Sandbox, Service, StopMode, kept, resources, scrub, signal, size};
 
 /// The manifest as devsup reads it, with `# default`, `# services.toml:12` and `# [defaults], services.toml:3`.
 pub fn print(loaded: &Loaded) -> String {
@@ -18,6 +19,8 @@ pub fn print(loaded: &Loaded) -> String {
     for service in manifest.services.values() {
         self::service(&mut page, manifest, service);
     }
+    access(&mut page, &manifest.access);
+    all_logs(&mut page, manifest.logs_max_total);
     sandbox(&mut page, &manifest.sandbox);
     page.text
 }
@@ -66,10 +69,13 @@ fn aws(page: &mut Page<'_>, aws: &Aws) {
 fn service(page: &mut Page<'_>, manifest: &Manifest, service: &Service) {
     let above = format!("services.{}", service.name);
     page.header(&above);
+    let Some(argv) = &service.command else {
+        // An external one has nothing else.
+        checks(page, service, &above);
+        return;
+    };
     let mut line = |key: &str, value: String| page.line(&format!("{above}.{key}"), key, value);
-    if let Some(argv) = &service.command {
-        line("command", command(argv));
-    }
+    line("command", command(argv));
     line("working_dir", path(&service.working_dir, &manifest.dir));
     line("env_file", list(service.env_file.iter().map(|file| path(file, &manifest.dir))));
     line("clean_env", service.clean_env.to_string());
@@ -86,8 +92,10 @@ fn service(page: &mut Page<'_>, manifest: &Manifest, service: &Service) {
     if let Some(stop) = &service.stop_command {
         line("stop_command", command(stop));
     }
+    checks(page, service, &above);
+    identity(page, service, &above);
     if service.role.is_none() {
-        line("inherit_aws", service.inherit_aws.to_string());
+        page.line(&format!("{above}.inherit_aws"), "inherit_aws", service.inherit_aws);
     }
     if !service.env.is_empty() {
         env(page, service, &format!("{above}.env"));
@@ -95,6 +103,63 @@ fn service(page: &mut Page<'_>, manifest: &Manifest, service: &Service) {
     if let Some(role) = &service.role {
         self::role(page, role, &above);
     }
+}
+
+fn checks(page: &mut Page<'_>, service: &Service, above: &str) {
+    if let Some(ready) = &service.ready {
+        page.line(&format!("{above}.ready"), "ready", self::ready(ready));
+    }
+    if let Some(live) = &service.live {
+        page.line(&format!("{above}.live"), "live", self::live(live));
+    }
+}
+
+fn ready(ready: &Ready) -> String {
+    let timeout = span(ready.timeout);
+    let check = match &ready.check {
+        Check::Probe(probe) => {
+            return format!("{{ {}, timeout = {timeout}, interval = {} }}", self::probe(probe), span(ready.interval));
+        }
+        Check::Log(pattern) => format!("log = {}", text(pattern)),
+        Check::Notify => "notify = true".into(),
+        Check::Fd(number) => format!("fd = {number}"),
+    };
+    format!("{{ {check}, timeout = {timeout} }}")
+}
+
+fn live(live: &Live) -> String {
+    let [interval, timeout] = [live.interval, live.timeout].map(span);
+    let probe = probe(&live.probe);
+    format!("{{ {probe}, interval = {interval}, timeout = {timeout}, failures = {} }}", live.failures)
+}
+
+fn probe(probe: &Probe) -> String {
+    match probe {
+        Probe::Http(url) => format!("http = {}", text(&url.to_string())),
+        Probe::Tcp(address) => format!("tcp = {}", text(&address.to_string())),
+        Probe::Exec(command) => format!("exec = {}", self::command(command)),
+    }
+}
+
+fn identity(page: &mut Page<'_>, service: &Service, above: &str) {
+    let mut line = |key: &str, value: String| page.line(&format!("{above}.{key}"), key, value);
+    line("watch", list(service.watch.iter().map(|glob| text(glob))));
+    if let Some(user) = &service.user {
+        line("user", text(user));
+    }
+    if let Some(group) = &service.group {
+        line("group", text(group));
+    }
+    if let Some(umask) = service.umask {
+        line("umask", quote(&format!("{umask:03o}")));
+    }
+    if let Some(nice) = service.nice {
+        line("nice", nice.to_string());
+    }
+    line("limits", resources::show(&service.limits));
+    line("logs", kept::show(&service.logs));
+    line("tty", service.tty.to_string());
+    line("isolate", service.isolate.to_string());
 }
 
 fn env(page: &mut Page<'_>, service: &Service, above: &str) {
@@ -129,6 +194,25 @@ fn role(page: &mut Page<'_>, role: &Role, service: &str) {
     }
     if !role.policy_arns.is_empty() {
         line("policy_arns", list(role.policy_arns.iter().map(|arn| quote(arn))));
+    }
+}
+
+fn access(page: &mut Page<'_>, access: &Access) {
+    if *access == Access::default() {
+        return;
+    }
+    page.header("access");
+    for (key, group) in [("look", &access.look), ("operate", &access.operate)] {
+        if let Some(group) = group {
+            page.line(&format!("access.{key}"), key, text(group));
+        }
+    }
+}
+
+fn all_logs(page: &mut Page<'_>, max_total: Option<u64>) {
+    if let Some(max_total) = max_total {
+        page.header("logs");
+        page.line("logs.max_total", "max_total", quote(&size::show(max_total)));
     }
 }
 
@@ -193,7 +277,7 @@ fn path(path: &Path, dir: &Path) -> String {
 }
 
 /// A string that is expanded when it is read again: a `$` that would begin something is doubled.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let mut escaped = String::new();
     let mut letters = value.chars().peekable();
     while let Some(letter) = letters.next() {

@@ -9,7 +9,7 @@ use super::desk::{Desk, quoted};
 use super::node::{self, Entry, Place, Table, Value};
 use super::service::{self, Surroundings};
 use super::words::{self, Section};
-use super::{Access, Aws, Manifest, Name, RoleArn, Sandbox, Service, arn, graph};
+use super::{Access, Aws, Manifest, Name, RoleArn, Sandbox, Service, arn, dependencies, external, identity, kept};
 
 /// Reads the tree; what is wrong is at the desk, and then the answer is of no use.
 pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) -> (Manifest, Table) {
@@ -18,7 +18,9 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
     let aws = tree.get("aws").map(|entry| aws(desk, entry)).unwrap_or_default();
     let merged = merge_defaults(desk, &mut tree);
     let base_is_a_role = aws.base_role.is_some();
-    let around = Surroundings { project: &name, role_prefix: aws.role_prefix.as_deref(), base_is_a_role };
+    let externals = merged.iter().filter(|(_, (_, table))| external::is(table)).map(|(name, _)| name.clone()).collect();
+    let role_prefix = aws.role_prefix.as_deref();
+    let around = Surroundings { project: &name, role_prefix, base_is_a_role, externals: &externals };
     let mut services = BTreeMap::new();
     for (service, (head, table)) in &merged {
         service::check_name(desk, service, *head);
@@ -27,18 +29,12 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
             services.insert(Name::new(service), Arc::new(read));
         }
     }
-    check_dependencies(desk, &merged);
+    dependencies::check(desk, &merged, &services);
+    let access = tree.get("access").map(|entry| access(desk, entry)).unwrap_or_default();
     let sandbox = tree.get("sandbox").map(|entry| sandbox(desk, entry, &services, &aws)).unwrap_or_default();
-    let manifest = Manifest {
-        files,
-        dir: desk.dir.clone(),
-        name,
-        aws,
-        services,
-        sandbox,
-        access: Access::default(),
-        logs_max_total: None,
-    };
+    let logs_max_total = tree.get("logs").and_then(|entry| kept::in_all(desk, entry));
+    let dir = desk.dir.clone();
+    let manifest = Manifest { files, dir, name, aws, services, sandbox, access, logs_max_total };
     for (service, (head, table)) in merged {
         if let Some(Value::Table(all)) = tree.get_mut("services").map(|entry| &mut entry.node.value) {
             let node = node::Node { place: head, value: Value::Table(table) };
@@ -166,71 +162,12 @@ fn merge_defaults(desk: &mut Desk<'_>, tree: &mut Table) -> BTreeMap<String, (Pl
     merged
 }
 
-fn check_dependencies(desk: &mut Desk<'_>, services: &BTreeMap<String, (Place, Table)>) {
-    let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut places: BTreeMap<(String, String), Place> = BTreeMap::new();
-    for (name, (_, table)) in services {
-        for (on, place) in named_dependencies(table) {
-            if !services.contains_key(&on) {
-                unknown_dependency(desk, name, &on, place, services);
-            }
-            places.insert((name.clone(), on.clone()), place);
-            edges.entry(name.clone()).or_default().push(on);
-        }
-    }
-    for circle in graph::circles(&edges) {
-        let round = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
-        let title = if circle.len() == 1 {
-            format!("service {} depends on itself", round[0])
-        } else {
-            format!("dependencies go in a circle: {}", round.join(" → "))
-        };
-        let draft = desk.push(title);
-        for (index, name) in circle.iter().enumerate() {
-            let next = &circle[(index + 1) % circle.len()];
-            if let Some(place) = places.get(&(name.clone(), next.clone())) {
-                draft.at(*place, format!("`{name}` waits for `{next}`"));
-            }
-        }
-        draft.help("none of them could ever start; remove one of these");
-    }
-}
-
-fn unknown_dependency(
-    desk: &mut Desk<'_>,
-    name: &str,
-    on: &str,
-    place: Place,
-    services: &BTreeMap<String, (Place, Table)>,
-) {
-    let near = words::nearest(on, services.keys().map(String::as_str));
-    let others = quoted(services.keys().map(String::as_str).filter(|other| *other != name));
-    desk.about(name, |desk| {
-        let draft = desk.refuse(place, format!("depends on `{on}`, which is no service of this manifest")).absent();
-        match near {
-            Some(near) => draft.label(format!("did you mean `{near}`?")),
-            None if others.is_empty() => draft.label("there is no other service"),
-            None => draft.label(format!("the others are {others}")),
-        };
-    });
-}
-
-/// What `depends_on` names, where it can be read at all.
-fn named_dependencies(table: &Table) -> Vec<(String, Place)> {
-    match table.get("depends_on").map(|entry| &entry.node) {
-        Some(node::Node { value: Value::Table(table), .. }) => {
-            table.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
-        }
-        Some(node::Node { value: Value::List(items), .. }) => items
-            .iter()
-            .filter_map(|item| match &item.value {
-                Value::Text(name) => Some((name.clone(), item.place)),
-                _ => None,
-            })
-            .collect(),
-        Some(node::Node { value: Value::Text(name), place }) => vec![(name.clone(), *place)],
-        _ => Vec::new(),
-    }
+/// Unix groups; that they exist is the daemon's to see.
+fn access(desk: &mut Desk<'_>, entry: &Entry) -> Access {
+    let Some(table) = desk.table("access", entry) else { return Access::default() };
+    desk.check_keys(Section::Access, table);
+    let mut group = |key: &str| table.get(key).and_then(|entry| identity::account(desk, key, &entry.node));
+    Access { look: group("look"), operate: group("operate") }
 }
 
 fn sandbox(desk: &mut Desk<'_>, entry: &Entry, services: &BTreeMap<Name, Arc<Service>>, aws: &Aws) -> Sandbox {

@@ -24,7 +24,26 @@ struct Document {
     defaults: Option<Service>,
     /// One table per service: `[services.web]`. Names: `a-z`, `0-9`, `-`, `_`, at most 40.
     services: BTreeMap<String, Service>,
+    access: Option<Access>,
+    logs: Option<AllLogs>,
     sandbox: Option<Sandbox>,
+}
+
+/// Who besides the owner may do what with a system project: unix groups, by name or number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Access {
+    /// Status, logs, events.
+    look: Option<NameOrNumber>,
+    /// And start, stop, restart, hold, release.
+    operate: Option<NameOrNumber>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum NameOrNumber {
+    Name(String),
+    Number(u32),
 }
 
 /// Who devsup itself is in AWS, and where AWS is.
@@ -80,6 +99,28 @@ struct Service {
     stop_timeout: Option<String>,
     /// Run before `stop_signal`, in the service's environment.
     stop_command: Option<Command>,
+    /// How it is known that it is ready. Default: it has lived for 1 s. Without a `command` the service is external: only this is asked.
+    ready: Option<Ready>,
+    /// How it is known that it is still well; so many failures in a row replace the run.
+    live: Option<Live>,
+    /// Globs of files, relative to the manifest's folder; a change replaces the run: `src/**/*.py`.
+    watch: Option<OneOrMany>,
+    /// Who it runs as; needs root.
+    user: Option<NameOrNumber>,
+    /// Default: the user's own.
+    group: Option<NameOrNumber>,
+    /// Mode bits that its files do not get, octal. Default: that of whoever brought the project up.
+    #[schemars(regex(pattern = r"^(0o)?[0-7]{1,4}$"))]
+    umask: Option<String>,
+    #[schemars(range(min = -20, max = 19))]
+    nice: Option<i32>,
+    limits: Option<Limits>,
+    logs: Option<Logs>,
+    /// True: a terminal of its own, reached by `devsup attach`.
+    #[schemars(extend("default" = false))]
+    tty: Option<bool>,
+    /// True: kept from other services' memory, environment and signals. Default: true beside a `role`.
+    isolate: Option<bool>,
     /// The IAM role it runs as: an ARN, or a table. Without one it has no AWS identity at all. Nothing is expanded in it.
     role: Option<RoleOrArn>,
     /// True: it gets the base identity, on purpose. Not beside `role`.
@@ -129,6 +170,8 @@ enum ConditionOrDependency {
 #[schemars(rename_all = "lowercase")]
 enum Condition {
     Started,
+    Ready,
+    Completed,
 }
 
 #[derive(JsonSchema)]
@@ -179,6 +222,128 @@ struct Backoff {
     /// After so long in health, the next crash is a first one.
     #[schemars(extend("default" = "1m"))]
     reset_after: Option<String>,
+}
+
+/// Exactly one of `http`, `tcp`, `exec`, `log`, `notify` and `fd`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Ready {
+    /// GET answers 2xx or 3xx: `http://127.0.0.1:8001/health`.
+    #[schemars(regex(pattern = r"^(http://|.*\$\{)"))]
+    http: Option<String>,
+    /// A connection is accepted: `127.0.0.1:8001`.
+    tcp: Option<String>,
+    /// It ends with 0.
+    exec: Option<Command>,
+    /// A line of its output matches this regular expression.
+    log: Option<String>,
+    /// It sends `READY=1` to `NOTIFY_SOCKET`, as sd_notify(3) does.
+    #[schemars(extend("const" = true))]
+    notify: Option<bool>,
+    /// It writes a line end to this descriptor.
+    #[schemars(range(min = 3, max = 63))]
+    fd: Option<u32>,
+    /// After this it is said that it is not ready; it is left running. 100ms to 24h.
+    #[schemars(extend("default" = "1m"))]
+    timeout: Option<String>,
+    /// Between two questions by `http`, `tcp` or `exec`. 50ms to 1h.
+    #[schemars(extend("default" = "500ms"))]
+    interval: Option<String>,
+}
+
+/// Exactly one of `http`, `tcp` and `exec`, asked for as long as a run is ready.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Live {
+    /// GET answers 2xx or 3xx.
+    #[schemars(regex(pattern = r"^(http://|.*\$\{)"))]
+    http: Option<String>,
+    /// A connection is accepted.
+    tcp: Option<String>,
+    /// It ends with 0.
+    exec: Option<Command>,
+    /// Between two questions. 50ms to 24h.
+    #[schemars(extend("default" = "10s"))]
+    interval: Option<String>,
+    /// Of one question. 50ms to 1h.
+    #[schemars(extend("default" = "5s"))]
+    timeout: Option<String>,
+    /// So many in a row replace the run.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 3))]
+    failures: Option<u32>,
+}
+
+/// How much of what it writes is kept, and what is masked in it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Logs {
+    /// Of all runs together; the oldest files go first.
+    #[schemars(extend("default" = "64MiB"))]
+    total: Option<String>,
+    /// A new file is begun beyond this.
+    #[schemars(extend("default" = "8MiB"))]
+    file: Option<String>,
+    /// Regular expressions: what matches in a line is masked in what is stored.
+    redact: Option<OneOrMany>,
+}
+
+/// How much is kept of the logs of all services together.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct AllLogs {
+    /// Default: 2GiB, or a tenth of the disk if that is less.
+    max_total: Option<String>,
+}
+
+/// What its processes may use: setrlimit(2); `memory` and `pids` are of the whole tree and need cgroup controllers.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Limits {
+    /// Bytes of address space.
+    r#as: Option<Limit>,
+    /// Bytes of a core dump.
+    core: Option<Limit>,
+    /// Seconds of CPU time.
+    cpu: Option<Limit>,
+    /// Bytes of data.
+    data: Option<Limit>,
+    /// Bytes of a file.
+    fsize: Option<Limit>,
+    /// Bytes of locked memory.
+    memlock: Option<Limit>,
+    /// Open files.
+    nofile: Option<Limit>,
+    /// Processes of the user.
+    nproc: Option<Limit>,
+    /// Bytes of stack.
+    stack: Option<Limit>,
+    /// Bytes of the whole tree.
+    memory: Option<Amount>,
+    /// Processes and threads of the whole tree.
+    pids: Option<Amount>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Limit {
+    Both(Amount),
+    Each(SoftAndHard),
+}
+
+/// What holds at first, and how far the process may raise it by itself.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SoftAndHard {
+    soft: Option<Amount>,
+    hard: Option<Amount>,
+}
+
+/// A number, a size such as `64MiB`, a duration for `cpu`, or `unlimited`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Amount {
+    Number(u64),
+    Text(String),
 }
 
 #[derive(JsonSchema)]
@@ -250,6 +415,13 @@ mod tests {
             ("/$defs/Role/properties", Section::Role),
             ("/$defs/Backoff/properties", Section::Backoff),
             ("/$defs/Dependency/properties", Section::Dependency),
+            ("/$defs/Ready/properties", Section::Ready),
+            ("/$defs/Live/properties", Section::Live),
+            ("/$defs/Limits/properties", Section::Limits),
+            ("/$defs/SoftAndHard/properties", Section::Limit),
+            ("/$defs/Access/properties", Section::Access),
+            ("/$defs/Logs/properties", Section::Logs),
+            ("/$defs/AllLogs/properties", Section::AllLogs),
             ("/$defs/Sandbox/properties", Section::Sandbox),
         ];
         for (pointer, section) in sections {

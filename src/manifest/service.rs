@@ -1,12 +1,12 @@
 //! One `[services.NAME]`, laid over `[defaults]`, as a typed entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{self, Way};
 use super::desk::{Desk, one_of};
 use super::node::{Entry, Layer, Node, Place, Table, Value};
 use super::words::{self, Section};
-use super::{Backoff, Command, Condition, Dependency, Name, Restart, Service, StopMode, role, scrub, signal};
+use super::{Backoff, Name, Restart, Service, StopMode};
+use super::{command, dependencies, external, identity, kept, readiness, role, scrub, signal, watch};
 
 const BACKOFF: Backoff = Service::BACKOFF;
 const SIGTERM: i32 = 15;
@@ -20,6 +20,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) role_prefix: Option<&'a str>,
     /// The manifest says so by `[aws] base_role`.
     pub(super) base_is_a_role: bool,
+    /// Services that somebody else runs.
+    pub(super) externals: &'a BTreeSet<String>,
 }
 
 /// Reads the entry; what cannot be read has been reported and holds its default. `None`: there is no command.
@@ -31,14 +33,17 @@ pub(super) fn read(
     around: &Surroundings<'_>,
 ) -> Option<Service> {
     desk.check_keys(Section::Service, table);
+    if around.externals.contains(name) {
+        return Some(external::read(desk, name, head, table));
+    }
     let get = |key: &str| table.get(key).map(|entry| &entry.node);
-    let command = get("command").and_then(|node| command(desk, "command", node));
+    let command = get("command").and_then(|node| command::read(desk, "command", node));
     if get("command").is_none() {
-        no_command(desk, head, table);
+        external::no_command(desk, head, table);
     }
     let role = role::read(desk, name, table, around);
     let env = get("env").map(|_| env(desk, table, role.is_some())).unwrap_or_default();
-    let service = Service {
+    let mut service = Service {
         command: command.clone(),
         working_dir: match get("working_dir").and_then(|node| desk.filled("working_dir", node)) {
             Some(path) => desk.path(&path),
@@ -51,105 +56,59 @@ pub(super) fn read(
         },
         clean_env: get("clean_env").and_then(|node| desk.flag("clean_env", node)).unwrap_or(false),
         autostart: get("autostart").and_then(|node| desk.flag("autostart", node)).unwrap_or(true),
-        depends_on: get("depends_on").map(|node| depends_on(desk, node)).unwrap_or_default(),
-        restart: get("restart").and_then(|node| restart(desk, node)).unwrap_or(Restart::OnFailure),
-        backoff: table.get("backoff").map_or(BACKOFF, |entry| backoff(desk, entry)),
-        max_restarts: get("max_restarts").and_then(|node| max_restarts(desk, node)),
-        stop_signal: get("stop_signal").and_then(|node| stop_signal(desk, node)).unwrap_or(SIGTERM),
-        stop_mode: get("stop_mode").and_then(|node| stop_mode(desk, node)).unwrap_or(StopMode::Group),
-        stop_timeout: get("stop_timeout")
-            .and_then(|node| desk.duration("stop_timeout", node, "0s", "1h"))
-            .unwrap_or(Service::STOP_TIMEOUT),
-        stop_command: get("stop_command").and_then(|node| self::command(desk, "stop_command", node)),
+        depends_on: get("depends_on").map(|node| dependencies::read(desk, node, around.externals)).unwrap_or_default(),
         inherit_aws: role.is_none()
             && get("inherit_aws").and_then(|node| desk.flag("inherit_aws", node)).unwrap_or(false),
         role,
+        ready: table.get("ready").and_then(|entry| readiness::ready(desk, entry)),
+        live: table.get("live").and_then(|entry| readiness::live(desk, entry)),
+        logs: table.get("logs").map(|entry| kept::read(desk, entry)).unwrap_or_default(),
+        watch: get("watch").map(|node| watch::read(desk, node)).unwrap_or_default(),
         ..Service::of(Name::new(name), None, desk.dir.clone())
     };
-    check_stop_timeout(desk, get("stop_timeout"), &service);
+    ending(desk, table, &mut service);
+    identity::read(desk, table, &mut service);
+    check_time_to_rotate(desk, table, &service);
     command.map(|_| service)
 }
 
-/// A rotation must be over before the lease is: it begins at the latest at half of the lease's life.
-fn check_stop_timeout(desk: &mut Desk<'_>, node: Option<&Node>, service: &Service) {
-    let (Some(node), Some(role)) = (node, &service.role) else { return };
-    if service.stop_timeout > role.duration / 2 {
-        desk.warn(node.place, "`stop_timeout` is more than half of the lease's life")
-            .label(format!("the lease lives {}", super::Secs(role.duration)))
-            .help("while it stops, its credentials may expire; shorten it, or give the role a longer `duration`");
-    }
+/// How it ends, and what comes after.
+fn ending(desk: &mut Desk<'_>, table: &Table, service: &mut Service) {
+    let get = |key: &str| table.get(key).map(|entry| &entry.node);
+    service.restart = get("restart").and_then(|node| restart(desk, node)).unwrap_or(Restart::OnFailure);
+    service.backoff = table.get("backoff").map_or(BACKOFF, |entry| backoff(desk, entry));
+    service.max_restarts = get("max_restarts").and_then(|node| max_restarts(desk, node));
+    service.stop_signal = get("stop_signal").and_then(|node| stop_signal(desk, node)).unwrap_or(SIGTERM);
+    service.stop_mode = get("stop_mode").and_then(|node| stop_mode(desk, node)).unwrap_or(StopMode::Group);
+    service.stop_timeout = get("stop_timeout")
+        .and_then(|node| desk.duration("stop_timeout", node, "0s", "1h"))
+        .unwrap_or(Service::STOP_TIMEOUT);
+    service.stop_command = get("stop_command").and_then(|node| command::read(desk, "stop_command", node));
 }
 
-fn no_command(desk: &mut Desk<'_>, head: Place, table: &Table) {
-    let probed = table.contains_key("ready") || table.contains_key("ports");
-    // A word for `command` from elsewhere, or a slip, is reported as such; saying it twice helps nobody.
-    let meant = |key: &String| {
-        matches!(
-            words::answer(Section::Service, key),
-            words::Answer::Ours { key: "command", .. } | words::Answer::Near("command")
-        )
-    };
-    if table.keys().any(|key| !Section::Service.keys().contains(&key.as_str()) && meant(key)) {
+/// A rotation must be over before the lease is: it begins at the latest at half of the lease's life.
+fn check_time_to_rotate(desk: &mut Desk<'_>, table: &Table, service: &Service) {
+    let Some(role) = &service.role else { return };
+    if service.stop_timeout + service.ready_timeout() <= role.duration / 2 {
         return;
     }
-    let draft = desk.refuse(head, "`command` is missing").absent();
-    draft.label("what is to be run?");
-    if probed {
-        draft.help("a service without a command is an external one, which is not yet supported in this version");
-    } else {
-        draft.help("add `command = [\"./program\", \"--flag\"]`");
-    }
-}
-
-/// A command as a list of words or as one line.
-fn command(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Command> {
-    match &node.value {
-        Value::List(items) if items.is_empty() => {
-            desk.refuse(node.place, format!("`{key}` is empty")).label("expected a program and its arguments");
-            None
+    let stop = table.get("stop_timeout").map(|entry| entry.node.place);
+    let ready = table.get("ready").and_then(|entry| match &entry.node.value {
+        Value::Table(table) => table.get("timeout").map(|entry| entry.node.place),
+        _ => None,
+    });
+    let ready = ready.filter(|_| service.ready.is_some());
+    let lives = format!("the lease lives {}", super::Secs(role.duration));
+    let both = "`stop_timeout` and `ready.timeout` together are more than half of the lease's life";
+    let draft = match (stop, ready) {
+        (Some(stop), None) if service.ready.is_none() => {
+            desk.warn(stop, "`stop_timeout` is more than half of the lease's life").label(lives)
         }
-        Value::List(items) => {
-            let words: Vec<Option<String>> = items.iter().map(|item| desk.text(key, item)).collect();
-            let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
-            if words.first().is_some_and(|program| program.trim().is_empty()) {
-                desk.refuse(items[0].place, format!("`{key}` has no program")).label("the first word is empty");
-                return None;
-            }
-            Some(Command::Exec(words))
-        }
-        Value::Text(_) => line(desk, key, node),
-        _ => {
-            desk.wrong(key, node, "a string or a list of strings");
-            None
-        }
-    }
-}
-
-fn line(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Command> {
-    let text = desk.raw(key, node)?.to_owned();
-    if text.trim().is_empty() {
-        desk.refuse(node.place, format!("`{key}` is empty")).label("expected a program and its arguments");
-        return None;
-    }
-    match command::way(&text) {
-        Way::OpenQuote(quote) => {
-            desk.refuse(node.place, format!("`{key}` has an unbalanced quote"))
-                .label(format!("a `{quote}` is opened and not closed"))
-                .help("a list needs no quotes: `command = [\"echo\", \"it's\"]`");
-            None
-        }
-        Way::Shell => desk.expand(&text, node.place).map(Command::Shell),
-        Way::Words => {
-            let words = command::words(&text).unwrap_or_default();
-            let words: Vec<Option<String>> = words.iter().map(|word| desk.expand(word, node.place)).collect();
-            let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
-            if words.first().is_none_or(|program| program.trim().is_empty()) {
-                desk.refuse(node.place, format!("`{key}` has no program")).label("the first word is empty");
-                return None;
-            }
-            Some(Command::Exec(words))
-        }
-    }
+        (Some(stop), Some(ready)) => desk.warn(stop, both).label(lives).at(ready, "and this comes on top"),
+        (Some(place), None) | (None, Some(place)) => desk.warn(place, both).label(lives),
+        (None, None) => return,
+    };
+    draft.help("while it is replaced, its credentials may expire; shorten it, or give the role a longer `duration`");
 }
 
 fn env(desk: &mut Desk<'_>, table: &Table, has_role: bool) -> BTreeMap<String, String> {
@@ -184,69 +143,6 @@ fn check_variable(desk: &mut Desk<'_>, name: &str, place: Place, has_role: bool)
             .label("devsup sets the AWS identity of a service with a `role`")
             .help("remove it, or remove `role`");
     }
-}
-
-fn depends_on(desk: &mut Desk<'_>, node: &Node) -> BTreeMap<Name, Dependency> {
-    const STARTED: Dependency = Dependency { condition: Condition::Started, restart: false };
-    let mut all = BTreeMap::new();
-    match &node.value {
-        Value::Table(table) => {
-            for (name, entry) in table {
-                all.insert(Name::new(name), dependency(desk, entry).unwrap_or(STARTED));
-            }
-        }
-        Value::List(_) | Value::Text(_) => {
-            for (name, place) in desk.texts("depends_on", node) {
-                if all.insert(Name::new(&name), STARTED).is_some() {
-                    desk.refuse(place, format!("`depends_on` names `{name}` twice")).label("once is enough");
-                }
-            }
-        }
-        _ => {
-            desk.wrong("depends_on", node, "a list of services, or a table `{ db = \"started\" }`");
-        }
-    }
-    all
-}
-
-fn dependency(desk: &mut Desk<'_>, entry: &Entry) -> Option<Dependency> {
-    match &entry.node.value {
-        Value::Table(table) => {
-            desk.check_keys(Section::Dependency, table);
-            let restart = table.get("restart").and_then(|entry| desk.flag("restart", &entry.node));
-            let condition = match table.get("condition") {
-                Some(entry) => condition(desk, &entry.node)?,
-                None => Condition::Started,
-            };
-            Some(Dependency { condition, restart: restart.unwrap_or(false) })
-        }
-        _ => Some(Dependency { condition: condition(desk, &entry.node)?, restart: false }),
-    }
-}
-
-fn condition(desk: &mut Desk<'_>, node: &Node) -> Option<Condition> {
-    const LATER: [(&str, &str); 7] = [
-        ("ready", "ready"),
-        ("completed", "completed"),
-        ("service_healthy", "ready"),
-        ("process_healthy", "ready"),
-        ("healthy", "ready"),
-        ("service_completed_successfully", "completed"),
-        ("process_completed_successfully", "completed"),
-    ];
-    let foreign = [("service_started", "started"), ("process_started", "started")];
-    if let Value::Text(text) = &node.value
-        && let Some((word, ours)) = LATER.iter().find(|(word, _)| word == text)
-    {
-        let title = format!("condition `{ours}` is not yet supported in this version");
-        let draft = desk.refuse(node.place, title);
-        draft.label("write `started` for now");
-        if word != ours {
-            draft.help(format!("devsup calls `{word}` `{ours}`"));
-        }
-        return None;
-    }
-    desk.choice("condition", node, &[("started", Condition::Started)], &foreign)
 }
 
 fn restart(desk: &mut Desk<'_>, node: &Node) -> Option<Restart> {

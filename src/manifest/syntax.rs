@@ -22,6 +22,8 @@ pub(super) fn report(desk: &mut Desk<'_>, file: usize, errors: &[toml::de::Error
         let draft = one(desk, place, error.message(), text.get(span).unwrap_or_default());
         if first && looks_like_yaml(&text) {
             draft.help("this looks like YAML; a manifest is TOML: `[services.web]`, below it `command = \"./web\"`");
+        } else if let Some(digits) = octal(&text[line.clone()]) {
+            draft.label("no number begins with 0").help(format!("octal digits are a string: `umask = \"{digits}\"`"));
         } else if let Some(key) = unquoted(&text[line]) {
             draft.help(format!("a string needs quotes: `{key} = \"…\"`"));
         }
@@ -58,6 +60,12 @@ fn unquoted(line: &str) -> Option<&str> {
     let (key, value) = line.split_once('=')?;
     let bare = |letter: char| letter.is_alphabetic() || "./~$".contains(letter);
     (value.trim_start().starts_with(bare) && !value.contains(['"', '\''])).then(|| key.trim())
+}
+
+/// The digits of `umask = 022`, which is no number in TOML.
+fn octal(line: &str) -> Option<&str> {
+    let digits = line.trim().strip_prefix("umask")?.trim_start().strip_prefix('=')?.trim();
+    digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte)).then_some(digits).filter(|digits| digits.len() > 1)
 }
 
 fn looks_like_yaml(text: &str) -> bool {

@@ -1,4 +1,6 @@
-//! The words of the manifest: which keys each table knows, which come later, and what people call them elsewhere.
+//! The words of the manifest: which keys each table knows, which come later, and what is said of a key that is not known.
+
+use super::elsewhere::{self, Foreign};
 
 /// The tables of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,19 +11,30 @@ pub(super) enum Section {
     Role,
     Backoff,
     Dependency,
+    Ready,
+    Live,
+    Limits,
+    Limit,
+    Access,
+    Logs,
+    AllLogs,
     Sandbox,
 }
 
-/// A word from elsewhere, ours for it, and what else to know.
-type Foreign = (&'static str, &'static str, &'static str);
-
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 14] = [
     Section::Top,
     Section::Aws,
     Section::Service,
     Section::Role,
     Section::Backoff,
     Section::Dependency,
+    Section::Ready,
+    Section::Live,
+    Section::Limits,
+    Section::Limit,
+    Section::Access,
+    Section::Logs,
+    Section::AllLogs,
     Section::Sandbox,
 ];
 
@@ -29,7 +42,7 @@ impl Section {
     /// Keys this version reads.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["name", "aws", "defaults", "services", "sandbox"],
+            Self::Top => &["name", "aws", "defaults", "services", "access", "logs", "sandbox"],
             Self::Aws => &["base_role", "profile", "region", "role_prefix", "sts_endpoint"],
             Self::Service => &[
                 "command",
@@ -46,6 +59,17 @@ impl Section {
                 "stop_mode",
                 "stop_timeout",
                 "stop_command",
+                "ready",
+                "live",
+                "watch",
+                "user",
+                "group",
+                "umask",
+                "nice",
+                "limits",
+                "logs",
+                "tty",
+                "isolate",
                 "role",
                 "inherit_aws",
             ],
@@ -61,6 +85,15 @@ impl Section {
             ],
             Self::Backoff => &["first", "max", "reset_after"],
             Self::Dependency => &["condition", "restart"],
+            Self::Ready => &["http", "tcp", "exec", "log", "notify", "fd", "timeout", "interval"],
+            Self::Live => &["http", "tcp", "exec", "interval", "timeout", "failures"],
+            Self::Limits => {
+                &["as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack", "memory", "pids"]
+            }
+            Self::Limit => &["soft", "hard"],
+            Self::Access => &["look", "operate"],
+            Self::Logs => &["total", "file", "redact"],
+            Self::AllLogs => &["max_total"],
             Self::Sandbox => &["lease", "buckets", "strict"],
         }
     }
@@ -68,14 +101,20 @@ impl Section {
     /// Keys of the design that this version refuses by name.
     pub(super) fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["access", "logs"],
             Self::Aws => &["mfa_serial"],
-            Self::Service => &[
-                "ready", "live", "watch", "ports", "user", "group", "tty", "isolate", "limits", "nice", "umask",
-                "logs", "replace",
-            ],
+            Self::Service => &["ports", "replace"],
             Self::Role => &["via", "source_identity", "tags", "transitive_tags"],
-            Self::Backoff | Self::Dependency | Self::Sandbox => &[],
+            Self::Top
+            | Self::Backoff
+            | Self::Dependency
+            | Self::Ready
+            | Self::Live
+            | Self::Limits
+            | Self::Limit
+            | Self::Access
+            | Self::Logs
+            | Self::AllLogs
+            | Self::Sandbox => &[],
         }
     }
 
@@ -88,130 +127,33 @@ impl Section {
             Self::Role => "`[services.NAME.role]`",
             Self::Backoff => "`backoff`",
             Self::Dependency => "`depends_on.NAME`",
+            Self::Ready => "`ready`",
+            Self::Live => "`live`",
+            Self::Limits => "`limits`",
+            Self::Limit => "`limits.NAME`",
+            Self::Access => "`[access]`",
+            Self::Logs => "`logs`",
+            Self::AllLogs => "`[logs]`",
             Self::Sandbox => "`[sandbox]`",
         }
     }
 
     fn foreign(self) -> &'static [Foreign] {
         match self {
-            Self::Top => TOP,
-            Self::Aws => AWS,
-            Self::Service => SERVICE,
-            Self::Role => ROLE,
-            Self::Backoff => BACKOFF,
-            Self::Dependency | Self::Sandbox => &[],
+            Self::Top => elsewhere::TOP,
+            Self::Aws => elsewhere::AWS,
+            Self::Service => elsewhere::SERVICE,
+            Self::Role => elsewhere::ROLE,
+            Self::Backoff => elsewhere::BACKOFF,
+            Self::Ready => elsewhere::READY,
+            Self::Live => elsewhere::LIVE,
+            Self::Limits => elsewhere::LIMITS,
+            Self::Access => elsewhere::ACCESS,
+            Self::Logs => elsewhere::LOGS,
+            Self::Dependency | Self::Limit | Self::AllLogs | Self::Sandbox => &[],
         }
     }
 }
-
-const TOP: &[Foreign] = &[
-    ("service", "services", "each service is a table: `[services.web]`"),
-    ("processes", "services", "each service is a table: `[services.web]`"),
-    ("programs", "services", "each service is a table: `[services.web]`"),
-    ("program", "services", "each service is a table: `[services.web]`"),
-    ("project", "name", ""),
-    ("project_name", "name", ""),
-    ("default", "defaults", ""),
-    ("x-defaults", "defaults", ""),
-    ("include", "services.local.toml", "one developer's own changes are read from there"),
-];
-
-const AWS: &[Foreign] = &[
-    ("aws_profile", "profile", ""),
-    ("default_region", "region", ""),
-    ("aws_region", "region", ""),
-    ("endpoint", "sts_endpoint", ""),
-    ("endpoint_url", "sts_endpoint", ""),
-    ("prefix", "role_prefix", ""),
-];
-
-const SERVICE: &[Foreign] = &[
-    ("environment", "env", ""),
-    ("environment_variables", "env", ""),
-    ("envs", "env", ""),
-    ("EnvironmentFile", "env_file", ""),
-    ("dotenv", "env_file", ""),
-    ("directory", "working_dir", ""),
-    ("cwd", "working_dir", ""),
-    ("dir", "working_dir", ""),
-    ("workdir", "working_dir", ""),
-    ("WorkingDirectory", "working_dir", ""),
-    ("ExecStart", "command", ""),
-    ("cmd", "command", ""),
-    ("exec", "command", ""),
-    ("run", "command", ""),
-    ("script", "command", ""),
-    ("entrypoint", "command", ""),
-    ("args", "command", "the whole command line is one list: `command = [\"./a\", \"--port\", \"8001\"]`"),
-    ("user_data", "command", "what an instance runs at boot is, here, the service's command"),
-    ("ExecStop", "stop_command", ""),
-    ("pre_stop", "stop_command", ""),
-    ("stop_grace_period", "stop_timeout", ""),
-    ("TimeoutStopSec", "stop_timeout", ""),
-    ("stopwaitsecs", "stop_timeout", ""),
-    ("kill_timeout", "stop_timeout", ""),
-    ("shutdown_timeout", "stop_timeout", ""),
-    ("KillSignal", "stop_signal", ""),
-    ("stopsignal", "stop_signal", ""),
-    ("kill_signal", "stop_signal", ""),
-    ("KillMode", "stop_mode", ""),
-    ("stopasgroup", "stop_mode", "`group` is the default"),
-    ("killasgroup", "stop_mode", "SIGKILL always takes the whole tree"),
-    ("autorestart", "restart", "`always`, `on-failure` or `never`"),
-    ("restart_policy", "restart", "`always`, `on-failure` or `never`"),
-    ("RestartSec", "backoff", "`backoff = { first = \"500ms\", max = \"30s\" }`"),
-    ("restart_delay", "backoff", "`backoff = { first = \"500ms\", max = \"30s\" }`"),
-    ("startretries", "max_restarts", ""),
-    ("StartLimitBurst", "max_restarts", ""),
-    ("after", "depends_on", ""),
-    ("requires", "depends_on", ""),
-    ("wants", "depends_on", ""),
-    ("needs", "depends_on", ""),
-    ("enabled", "autostart", ""),
-    ("disabled", "autostart", "the other way round: `autostart = false`"),
-    ("auto_start", "autostart", ""),
-    ("role_arn", "role", ""),
-    ("iam_role", "role", ""),
-    ("task_role_arn", "role", ""),
-    ("iam_instance_profile", "role", "name the role, not the instance profile"),
-    ("aws_profile", "role", "a service runs as a role; the profile devsup itself uses is `[aws] profile`"),
-    ("healthcheck", "ready", ""),
-    ("health_check", "ready", ""),
-    ("readiness_probe", "ready", ""),
-    ("liveness_probe", "live", ""),
-    ("port", "ports", ""),
-    ("expose", "ports", ""),
-    ("ulimits", "limits", ""),
-    ("LimitNOFILE", "limits", ""),
-    ("logging", "logs", ""),
-    ("log_location", "logs", ""),
-    ("stdout_logfile", "logs", ""),
-    ("redirect_stderr", "logs", ""),
-    ("develop", "watch", ""),
-    ("is_tty", "tty", ""),
-];
-
-const ROLE: &[Foreign] = &[
-    ("role_arn", "arn", ""),
-    ("duration_seconds", "duration", "with its unit: `duration = \"1h\"`"),
-    ("session_duration", "duration", ""),
-    ("role_session_name", "session_name", ""),
-    ("externalId", "external_id", ""),
-    ("session_policy", "policy", ""),
-    ("inline_policy", "policy", ""),
-    ("managed_policies", "policy_arns", ""),
-    ("session_tags", "tags", ""),
-    ("source_profile", "via", "the base identity is `[aws] profile`; roles on the way are `via`"),
-];
-
-const BACKOFF: &[Foreign] = &[
-    ("initial", "first", ""),
-    ("min", "first", ""),
-    ("delay", "first", ""),
-    ("max_delay", "max", ""),
-    ("cap", "max", ""),
-    ("reset", "reset_after", ""),
-];
 
 /// What is to be said of a key that the table does not have.
 #[derive(Debug, PartialEq, Eq)]
@@ -278,7 +220,8 @@ mod tests {
         for section in SECTIONS {
             for (word, ours, _) in section.foreign() {
                 let known = section.keys().contains(ours) || section.later().contains(ours);
-                assert!(known || *ours == "services.local.toml", "{word} leads to {ours}");
+                let another = *ours == "services.local.toml" || (section == Section::Live && *ours == "ready");
+                assert!(known || another, "{word} leads to {ours}");
                 assert!(!section.keys().contains(word), "{word} is our own");
             }
         }
@@ -289,8 +232,11 @@ mod tests {
         assert_eq!(answer(Section::Service, "comand"), Answer::Near("command"));
         assert_eq!(answer(Section::Service, "workingDir"), Answer::Near("working_dir"));
         assert_eq!(answer(Section::Service, "region"), Answer::Elsewhere(Section::Aws));
-        assert_eq!(answer(Section::Service, "ready"), Answer::Later);
-        assert!(matches!(answer(Section::Service, "healthcheck"), Answer::Ours { key: "ready", later: true, .. }));
+        assert_eq!(answer(Section::Service, "replace"), Answer::Later);
+        assert!(matches!(answer(Section::Service, "healthcheck"), Answer::Ours { key: "ready", later: false, .. }));
+        assert!(matches!(answer(Section::Service, "expose"), Answer::Ours { key: "ports", later: true, .. }));
+        assert!(matches!(answer(Section::Ready, "initialDelaySeconds"), Answer::Ours { key: "timeout", .. }));
+        assert_eq!(answer(Section::Ready, "failures"), Answer::Elsewhere(Section::Live));
         assert_eq!(answer(Section::Service, "zzzzzz"), Answer::Nothing);
     }
 }

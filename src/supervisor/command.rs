@@ -31,6 +31,12 @@ impl Supervisor {
         if self.shutting_down() && !matches!(command, Command::Shutdown { .. } | Command::KillAll) {
             return Some("devsup is shutting down".into());
         }
+        let watched = |name: &&Name| self.slot(name).is_some_and(|slot| slot.entry.external());
+        if !matches!(command, Command::Start { .. })
+            && let Some(name) = named.iter().find(watched)
+        {
+            return Some(format!("service `{name}`: devsup does not run it, it only watches it"));
+        }
         if let Command::Restart { services, force: false, .. } = command {
             let held = services.iter().filter_map(|name| self.slot(name)).find_map(|slot| {
                 let hold = slot.hold.as_ref().filter(|hold| hold.uid != by.uid)?;
@@ -137,16 +143,7 @@ impl Supervisor {
         slot.want = Want::Up;
         slot.stop_timeout = timeout;
         slot.clear_way();
-        let reason = Reason::Restart { by: by.user.clone() };
-        let current = slot.revision.asked;
-        let pending = !slot.runs.iter().any(|run| run.live() && run.revision.asked == current);
-        if !slot.reasons.contains(&reason) {
-            slot.reasons.push(reason);
-        }
-        // Before the new run is spawned a second wish joins the first; after, it is one more replacement.
-        if !pending {
-            slot.revision.asked += 1;
-        }
+        slot.ask_replacement(&Reason::Restart { by: by.user.clone() });
         forgive(slot);
         let unused = !slot.used && slot.held.as_ref().is_some_and(|held| held.fresh(now));
         if slot.rotates() && !unused && slot.wait_fresh.is_none() {
@@ -218,8 +215,7 @@ impl Supervisor {
     pub(super) fn restart_dependents(&mut self, dependency: &Name) {
         for slot in &mut self.slots {
             if slot.entry.depends_on.get(dependency).is_some_and(|edge| edge.restart) && slot.serving().is_some() {
-                slot.reasons.push(Reason::Dependency { on: dependency.clone() });
-                slot.revision.asked += 1;
+                slot.ask_replacement(&Reason::Dependency { on: dependency.clone() });
             }
         }
     }

@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use super::Supervisor;
+use super::debugger::{Look, by_person, look, look_again};
 use super::event::{Reason, StopWhy};
+use super::external::missed_at;
+use super::files::begins_anew;
+use super::readiness::{overdue_at, ready_at};
 use super::service::{Run, Slot};
 use super::time::{Mono, Now};
 use super::view::Want;
@@ -21,6 +25,14 @@ pub(super) enum Move {
     Ready {
         run: u32,
     },
+    /// Its check has not succeeded in time: that is said.
+    NoteOverdue {
+        run: u32,
+    },
+    /// An external service is not there in time: that is said.
+    NoteMissed,
+    /// A watched file changed: what had given up has another chance.
+    BeginAnew,
     Stop {
         run: u32,
         why: StopWhy,
@@ -56,6 +68,8 @@ impl Supervisor {
         slot.runs
             .iter()
             .find_map(|run| run_deadline(slot, run, now))
+            .or_else(|| missed_at(slot).filter(|&at| at <= now.mono).map(|_| Move::NoteMissed))
+            .or_else(|| begins_anew(slot).then_some(Move::BeginAnew))
             .or_else(|| self.unwanted(at))
             .or_else(|| self.replace(at, now))
             .or_else(|| self.may_spawn(at, now).then_some(Move::Spawn))
@@ -86,6 +100,9 @@ impl Supervisor {
         }
         if run.revision.asked != slot.revision.asked {
             reasons.extend(slot.reasons.iter().filter(|&reason| *reason != Reason::ManifestChanged).cloned());
+        }
+        if run.unwell.is_some() {
+            reasons.push(Reason::Unhealthy);
         }
         if Self::lease_due(slot, run, now) && !reasons.contains(&Reason::Credentials) {
             reasons.push(Reason::Credentials);
@@ -122,8 +139,10 @@ impl Supervisor {
                     Look::Done => {}
                 }
                 match slot.entry.replace {
+                    // Somebody else runs it from now on.
+                    _ if slot.entry.external() => Some(Move::Stop { run: run.number, why: StopWhy::Asked }),
                     Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
-                    Replace::Overlap => Self::overlap_free(slot, now).then_some(Move::Spawn),
+                    Replace::Overlap => Self::overlap_free(slot, &why, now).then_some(Move::Spawn),
                 }
             }
             _ => None,
@@ -143,10 +162,10 @@ impl Supervisor {
         late.then_some(Move::GiveUpOverlap { run: new.number })
     }
 
-    fn overlap_free(slot: &Slot, now: Now) -> bool {
+    fn overlap_free(slot: &Slot, why: &[Reason], now: Now) -> bool {
         slot.overlap_again.is_none_or(|again| again <= now.mono)
-            // After a failure the next try wants a lease worth the trouble.
-            && (slot.overlap_failures == 0 || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
+            // After a failure the next try for credentials wants a lease worth the trouble.
+            && (slot.overlap_failures == 0 || *why != [Reason::Credentials] || slot.held.as_ref().is_none_or(|held| held.fresh(now) || !slot.rotates()))
     }
 
     /// Is what the new run needs there, and is nobody in the way?
@@ -174,12 +193,13 @@ impl Supervisor {
         let slot = &self.slots[at];
         slot.active()
             && !self.shutting_down
+            && !slot.entry.external()
             && slot.runs.is_empty()
             && slot.occupied.is_none()
             && slot.crashes.until.is_none_or(|until| until <= now.mono)
             && Self::lease_ready(slot, now)
             // A replacement was running before: what it depends on does not hold it up.
-            && (slot.replacing.is_some() || self.waits_for(slot).is_none())
+            && (slot.replacing.is_some() || self.unmet(slot).next().is_none())
     }
 
     fn lease_move(&self, at: usize, now: Now) -> Option<Move> {
@@ -221,56 +241,15 @@ impl Supervisor {
     }
 }
 
-/// A look is good for so long; a debugger is looked for again so often; a keeper that hangs is not waited for longer.
-const LOOK_GOOD: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
-pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(2);
-
-enum Look {
-    Ask,
-    Wait,
-    Done,
-}
-
-fn by_person(why: &[Reason]) -> bool {
-    why.iter().any(|reason| matches!(reason, Reason::Restart { .. }))
-}
-
-/// Nobody's debugging is cut short by a replacement that nobody asked for.
-fn look(run: &Run, why: &[Reason], now: Now) -> Look {
-    if by_person(why) || run.looked.is_some_and(|at| now.mono.since(at) < LOOK_GOOD) {
-        return Look::Done;
-    }
-    match run.look_asked.filter(|&at| run.looked.is_none_or(|looked| looked < at)) {
-        None => Look::Ask,
-        Some(at) if now.mono.since(at) < LOOK_WITHIN => Look::Wait,
-        // A keeper that does not answer does not keep a service on old credentials.
-        Some(_) => Look::Done,
-    }
-}
-
-/// While a debugger is attached, whether it still is.
-fn look_again(run: &Run, why: &[Reason], now: Now) -> bool {
-    run.traced.is_some() && !why.is_empty() && look_again_at(run).is_some_and(|at| at <= now.mono)
-}
-
-pub(super) fn look_again_at(run: &Run) -> Option<Mono> {
-    run.traced.as_ref().and(run.look_asked).map(|at| at + LOOK_AGAIN)
-}
-
 /// What time alone brings to a run.
 fn run_deadline(slot: &Slot, run: &Run, now: Now) -> Option<Move> {
     if let Some(stopping) = &run.stopping {
         let late = stopping.deadline + KEEPER_LATE <= now.mono;
         return (late && !stopping.killed).then_some(Move::Kill { run: run.number });
     }
-    ready_at(slot, run).filter(|&at| at <= now.mono).map(|_| Move::Ready { run: run.number })
-}
-
-/// With no readiness check, being alive for a second is being ready.
-pub(super) fn ready_at(slot: &Slot, run: &Run) -> Option<Mono> {
-    let unchecked = slot.entry.ready.is_none();
-    (unchecked && run.is_started() && run.ready.is_none()).then(|| run.started.unwrap_or(run.spawned) + Service::ALIVE)
+    let over = |at: &Mono| *at <= now.mono;
+    let ready = ready_at(run).filter(over).map(|_| Move::Ready { run: run.number });
+    ready.or_else(|| overdue_at(slot, run).filter(over).map(|_| Move::NoteOverdue { run: run.number }))
 }
 
 /// How long a new run may take beside a serving one.

@@ -242,10 +242,18 @@ pub enum Event {
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     Credentials,
-    Restart { by: String },
+    Restart {
+        by: String,
+    },
     ManifestChanged,
-    Dependency { on: Name },
-    FileChanged { path: String },
+    Dependency {
+        on: Name,
+    },
+    /// The first file that changed, and how many others did.
+    FileChanged {
+        path: String,
+        more: u32,
+    },
     Unhealthy,
 }
 
@@ -256,7 +264,8 @@ impl fmt::Display for Reason {
             Self::Restart { by } => write!(f, "restart ({by})"),
             Self::ManifestChanged => f.write_str("manifest changed"),
             Self::Dependency { on } => write!(f, "{on} was replaced"),
-            Self::FileChanged { path } => write!(f, "file changed: {path}"),
+            Self::FileChanged { path, more: 0 } => write!(f, "file changed: {path}"),
+            Self::FileChanged { path, more } => write!(f, "file changed: {path} (and {more} more)"),
             Self::Unhealthy => f.write_str("unhealthy"),
         }
     }

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::lease::{Held as Credentials, millis};
+use super::conditions::Unmet;
+use super::event::{Reason, StopWhy};
+use super::external::{self, absence, is_missed};
+use super::lease::millis;
+use super::readiness::lacks;
 use super::service::{Ended, Run, Slot};
-use super::time::{Mono, Now};
-use super::view::{Held, LeaseView, State, View, Want};
+use super::time::Now;
+use super::view::{Held, State, View, Want};
 use crate::manifest::Secs;
 
 impl Supervisor {
@@ -26,11 +30,15 @@ impl Supervisor {
             let slot = &mut self.slots[at];
             if slot.seen.0 != state {
                 slot.seen = (state, now.wall, now.mono);
+                slot.missed = false;
             }
         }
     }
 
-    fn state(slot: &Slot, now: Now) -> State {
+    pub(super) fn state(slot: &Slot, now: Now) -> State {
+        if of_external(slot) {
+            return external::state(slot);
+        }
         if let Some(run) = slot.serving() {
             return if run.ready.is_some() { State::Running } else { State::Starting };
         }
@@ -38,7 +46,7 @@ impl Supervisor {
             return State::Stopping;
         }
         match (slot.want, slot.ended) {
-            (_, Some(Ended::Done(_))) => State::Done,
+            (_, Some(Ended::Done { .. })) => State::Done,
             (_, Some(Ended::Failed(_))) => State::Failed,
             (Want::Down, None) => State::Stopped,
             (Want::Up, None) if slot.crashes.until.is_some_and(|until| until > now.mono) => State::Backoff,
@@ -54,10 +62,10 @@ impl Supervisor {
             name: slot.name().clone(),
             want: slot.want,
             state,
-            ready: state == State::Running,
+            ready: state == State::Running && (of_external(slot) || slot.serving().is_some_and(Run::is_well)),
             status: self.status(slot, state, now),
             why: self.why(slot, state, now),
-            next: Self::next(slot, state, now),
+            next: self.next(slot, state, now),
             run: (slot.last_run > 0 && slot.starts > 0).then_some(slot.last_run),
             pid: newest.filter(|run| run.exited.is_none()).and_then(|run| run.pid),
             since: slot.seen.1,
@@ -76,75 +84,101 @@ impl Supervisor {
             refusal: slot.refused.as_ref().map(|refused| refused.refusal.clone()),
             runs: slot.runs.iter().map(|run| run.number).collect(),
             survivors: slot.runs.iter().flat_map(|run| run.survivors.iter().cloned()).collect(),
-            said: None,
+            said: slot.serving().and_then(|run| run.said.clone()),
             external: slot.entry.external(),
-            overdue: false,
+            overdue: is_missed(slot) || slot.serving().is_some_and(Run::is_overdue),
+            exits: slot.past_runs(),
+            waits_for: if state == State::Waiting {
+                self.unmet(slot).map(|unmet| unmet.on.name().clone()).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 
-    fn status(&self, slot: &Slot, state: State, now: Now) -> String {
-        let so_far = |since: Mono| Secs(now.mono.since(since));
+    pub(super) fn status(&self, slot: &Slot, state: State, now: Now) -> String {
+        if of_external(slot) {
+            return external::status(slot);
+        }
         match state {
-            State::Running => match &slot.hold {
-                Some(hold) => format!("running (ready, {})", super::command::held_for(hold, now)),
-                None => "running (ready)".into(),
-            },
-            State::Starting => format!("starting {}", so_far(slot.serving().map_or(slot.seen.2, |run| run.spawned))),
+            State::Running => running(slot, now),
+            State::Starting => {
+                let run = slot.serving();
+                let so_far = Secs(now.mono.since(run.map_or(slot.seen.2, |run| run.spawned)));
+                let late = if run.is_some_and(Run::is_overdue) { ", not ready in time" } else { "" };
+                format!("starting {so_far}{late}")
+            }
             State::Stopping => stopping(slot, now),
             State::Backoff => {
                 let wait = slot.crashes.until.map_or(Duration::ZERO, |until| until.since(now.mono));
                 format!("backoff, again in {} (crash {})", round_up(wait), slot.crashes.count)
             }
-            State::Waiting => self.waiting(slot, now),
+            State::Waiting => match self.waits(slot, now) {
+                Waits::Dependency(unmet) => unmet.status(),
+                Waits::Credentials => match &slot.refused {
+                    Some(refused) if !startable(slot, now) => {
+                        format!("waiting for credentials: {}", refused.refusal.code)
+                    }
+                    Some(_) | None => "waiting for credentials".into(),
+                },
+                Waits::Nothing => "waiting to start".into(),
+            },
             State::Failed => match slot.ended {
                 Some(Ended::Failed(Some(exit))) => format!("failed: {exit}"),
-                Some(Ended::Failed(None) | Ended::Done(_)) | None => "failed: did not start".into(),
+                Some(Ended::Failed(None) | Ended::Done { .. }) | None => "failed: did not start".into(),
             },
             State::Done => "done".into(),
             State::Stopped => "stopped".into(),
         }
     }
 
-    fn waiting(&self, slot: &Slot, now: Now) -> String {
-        let without_lease = slot.entry.needs_lease() && !slot.held.as_ref().is_some_and(|held| held.startable(now));
-        match &slot.refused {
-            Some(refused) if without_lease => format!("waiting for credentials: {}", refused.refusal.code),
-            Some(_) | None if without_lease || slot.wait_fresh.is_some() => "waiting for credentials".into(),
-            Some(_) | None => match self.waits_for(slot) {
-                Some(dependency) => format!("waiting for {dependency}"),
-                None => "waiting to start".into(),
-            },
+    /// What a service that is wanted and has no run waits for.
+    pub(super) fn waits<'a>(&'a self, slot: &'a Slot, now: Now) -> Waits<'a> {
+        if slot.entry.needs_lease() && (!startable(slot, now) || slot.wait_fresh.is_some()) {
+            return Waits::Credentials;
         }
+        self.waits_for(slot).first().map_or(Waits::Nothing, |&unmet| Waits::Dependency(unmet))
     }
 
-    fn why(&self, slot: &Slot, state: State, now: Now) -> Option<String> {
+    pub(super) fn why(&self, slot: &Slot, state: State, now: Now) -> Option<String> {
         if let Some(run) = slot.runs.iter().find(|run| run.stuck()) {
             return Some(format!("survives SIGKILL: {}", run.survivors.join(", ")));
         }
+        if of_external(slot) {
+            let within = Secs(slot.entry.ready_timeout());
+            return absence(slot).filter(|_| is_missed(slot)).map(|what| format!("not there after {within}: {what}"));
+        }
         match state {
-            State::Waiting => match (&slot.refused, self.waits_for(slot)) {
-                (Some(refused), _) => Some(refused.refusal.message.clone()),
-                (None, Some(dependency)) => {
-                    let view = self.slot(dependency).map(|slot| self.status(slot, Self::state(slot, now), now))?;
-                    Some(format!("{dependency} is {view}"))
-                }
-                (None, None) => None,
+            State::Waiting => match self.waits(slot, now) {
+                Waits::Credentials => slot.refused.as_ref().map(|refused| refused.refusal.message.clone()),
+                Waits::Dependency(unmet) => Some(self.unmet_why(unmet, now)),
+                Waits::Nothing => None,
             },
-            State::Backoff | State::Failed => slot
-                .last_trouble
-                .clone()
-                .or_else(|| slot.last_exit.map(|exit| format!("the last run ended with {exit}"))),
-            State::Running | State::Starting => Self::deferred(slot, now),
-            State::Stopping => slot.occupied.clone(),
-            State::Stopped | State::Done => None,
+            State::Backoff => trouble(slot),
+            State::Failed => both(failed(slot), changed_while_held(slot, now)),
+            State::Starting => {
+                let run = slot.serving()?;
+                let late = run.ready_within.filter(|_| run.is_overdue());
+                late.map(|within| format!("not ready after {}: {}", Secs(within), lacks(run)))
+                    .or_else(|| Self::deferred(slot, now))
+                    .or_else(|| run.not_ready.as_ref().map(|what| format!("not ready yet: {what}")))
+                    .or_else(|| unwell_before(slot, run))
+            }
+            State::Running => Self::deferred(slot, now).or_else(|| unwell_before(slot, slot.serving()?)),
+            State::Stopping => slot.occupied.clone().or_else(|| being_replaced(slot)),
+            State::Done => changed_while_held(slot, now),
+            State::Stopped => None,
         }
     }
 
     /// A replacement is due and does not happen: what is in the way.
     fn deferred(slot: &Slot, now: Now) -> Option<String> {
         let run = slot.serving()?;
+        let why = Self::outdated(slot, run, now);
+        let due = (!why.is_empty()).then(|| reasons(&why, run.unwell.as_ref()));
         if let Some(by) = &run.traced {
-            return Some(format!("not replaced while {by} is attached"));
+            let due = due.map(|due| format!(": {due}")).unwrap_or_default();
+            return Some(format!("not replaced while {by} is attached{due}"));
         }
         if let Some(what) = &slot.overlap_why {
             return Some(format!("new run not ready: {what}"));
@@ -155,83 +189,86 @@ impl Supervisor {
                 Some(format!("{}; credentials expired; release to renew", super::command::held_for(hold, now)))
             }
             (Some(refused), _) => Some(refused.refusal.message.clone()),
-            (None, _) => {
-                let why = Self::outdated(slot, run, now);
-                let why: Vec<String> = why.iter().map(ToString::to_string).collect();
-                let word = if slot.hold.is_some() { "to be replaced once released" } else { "about to be replaced" };
-                (!why.is_empty()).then(|| format!("{word}: {}", why.join(", ")))
-            }
+            (None, Some(_)) => due.map(|due| format!("to be replaced once released: {due}")),
+            (None, None) => due.map(|due| format!("about to be replaced: {due}")),
         }
     }
+}
 
-    fn next(slot: &Slot, state: State, now: Now) -> Option<String> {
-        let asks_again = || {
-            let refused = slot.refused.as_ref()?;
-            let wait = round_up(refused.retry_at.since(now.mono));
-            Some(format!("asks again in {wait}, or `devsup creds {} --refresh`", slot.name()))
-        };
-        match state {
-            State::Waiting | State::Starting => asks_again(),
-            State::Running => asks_again().or_else(|| {
-                let run = slot.serving()?;
-                let on = run.lease.as_ref().filter(|_| slot.rotates())?;
-                if slot.hold.is_some() {
-                    return Some(format!("not replaced until `devsup release {}`", slot.name()));
-                }
-                Some(format!("replaced with fresh credentials in {}", Secs(on.due(now, &slot.entry).since(now.boot))))
-            }),
-            State::Backoff => {
-                let wait = slot.crashes.until.map_or(Duration::ZERO, |until| until.since(now.mono));
-                Some(format!("starts again in {}, or `devsup restart {}`", round_up(wait), slot.name()))
-            }
-            State::Failed => Some(format!("`devsup restart {}` tries again", slot.name())),
-            State::Stopping if slot.active() => Some("starts when the tree is empty".into()),
-            State::Stopping | State::Stopped | State::Done => None,
-        }
-    }
+/// What a service that is wanted and has no run waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Waits<'a> {
+    Credentials,
+    Dependency(Unmet<'a>),
+    /// It starts now.
+    Nothing,
+}
 
-    fn lease_view(slot: &Slot, on: &Credentials, now: Now) -> LeaseView {
-        let to_due = slot.rotates().then(|| on.due(now, &slot.entry).since(now.boot));
-        LeaseView {
-            id: on.lease.id,
-            lease: on.lease.clone(),
-            rotates: to_due.map(|wait| now.wall + wait),
-            left_ms: on.left_ms(now),
-        }
-    }
+/// Somebody else runs it, and nothing is left of a run from before that was so.
+pub(super) fn of_external(slot: &Slot) -> bool {
+    slot.entry.external() && slot.runs.is_empty()
+}
 
-    fn credentials(slot: &Slot, on: Option<&Credentials>, now: Now) -> String {
-        if !slot.entry.needs_lease() {
-            return "–".into();
-        }
-        let code = slot.refused.as_ref().map(|refused| refused.refusal.code.as_str());
-        let Some(on) = on else {
-            return match code {
-                Some(code) => code.to_owned(),
-                None if slot.asking.is_some() => "asking".into(),
-                None => "–".into(),
-            };
-        };
-        let left = on.left_ms(now);
-        let abs = Secs(Duration::from_millis(left.unsigned_abs()));
-        if left <= 0 {
-            return match code {
-                Some(code) => format!("EXPIRED {abs} ago: {code}"),
-                None => format!("EXPIRED {abs} ago"),
-            };
-        }
-        if let Some(code) = code {
-            return format!("expires in {abs}: {code}");
-        }
-        let due = on.due(now, &slot.entry).since(now.boot);
-        if !slot.rotates() {
-            return format!("{abs} left");
-        }
-        if due.is_zero() || slot.hold.is_some() {
-            return format!("{abs} left");
-        }
-        format!("{abs} left, rotates in {}", Secs(due))
+fn startable(slot: &Slot, now: Now) -> bool {
+    slot.held.as_ref().is_some_and(|held| held.startable(now))
+}
+
+fn running(slot: &Slot, now: Now) -> String {
+    let mut parts = vec![match slot.serving() {
+        Some(run) if run.unwell.is_some() => "unhealthy".to_owned(),
+        Some(_) | None => "ready".to_owned(),
+    }];
+    parts.extend(slot.hold.as_ref().map(|hold| super::command::held_for(hold, now)));
+    format!("running ({})", parts.join(", "))
+}
+
+/// `credentials, unhealthy: connection refused`
+fn reasons(why: &[Reason], unwell: Option<&String>) -> String {
+    let words = |reason: &Reason| match (reason, unwell) {
+        (Reason::Unhealthy, Some(what)) => format!("unhealthy: {what}"),
+        (reason, _) => reason.to_string(),
+    };
+    why.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+fn unwell_before(slot: &Slot, run: &Run) -> Option<String> {
+    let (count, what) = slot.unwell.as_ref().filter(|_| run.why.contains(&Reason::Unhealthy))?;
+    Some(match count {
+        1 => format!("the run before was unhealthy: {what}"),
+        _ => format!("the last {count} runs were unhealthy: {what}"),
+    })
+}
+
+fn being_replaced(slot: &Slot) -> Option<String> {
+    let stopping = slot.runs.iter().find_map(|run| run.stopping.as_ref())?;
+    match &stopping.why {
+        StopWhy::Replaced(why) => Some(format!("to be replaced: {}", reasons(why, None))),
+        StopWhy::Asked | StopWhy::Leftover => None,
     }
+}
+
+/// What would start it again, if it were not held.
+fn changed_while_held(slot: &Slot, now: Now) -> Option<String> {
+    let hold = slot.hold.as_ref().filter(|_| !slot.reasons.is_empty())?;
+    Some(format!("{}: {}", super::command::held_for(hold, now), reasons(&slot.reasons, None)))
+}
+
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
+fn trouble(slot: &Slot) -> Option<String> {
+    slot.last_trouble.clone().or_else(|| slot.last_exit.map(|exit| format!("the last run ended with {exit}")))
+}
+
+/// What it failed of, and why it is not tried again.
+fn failed(slot: &Slot) -> Option<String> {
+    let gave_up = slot.entry.max_restarts.filter(|&max| slot.crashes.count > max);
+    let gave_up = gave_up.map(|max| format!("gave up after {} crashes (max_restarts = {max})", slot.crashes.count));
+    both(slot.last_trouble.clone(), gave_up).or_else(|| trouble(slot))
 }
 
 fn stopping(slot: &Slot, now: Now) -> String {
@@ -256,7 +293,7 @@ fn stopping(slot: &Slot, now: Now) -> String {
 }
 
 /// A wait is told in whole seconds, never as zero while it lasts.
-fn round_up(wait: Duration) -> Secs {
+pub(super) fn round_up(wait: Duration) -> Secs {
     let ms = millis(wait);
     Secs(Duration::from_secs(u64::try_from((ms + 999) / 1000).unwrap_or(0)))
 }

@@ -11,12 +11,21 @@
 //! Must never happen here: an effect that is awaited, a deadline that is polled for, a `_` arm over events or states.
 
 mod command;
+mod conditions;
+mod debugger;
 mod decide;
+mod ends;
 mod event;
 mod explain;
+mod explain_lease;
+mod explain_next;
+mod external;
+mod files;
+mod history;
 mod jitter;
 mod lease;
 mod order;
+mod readiness;
 mod reconcile;
 mod record;
 mod service;
@@ -37,7 +46,7 @@ pub use event::{
 use jitter::Jitter;
 use service::{Run, Slot};
 pub use time::{Boot, Mono, Now, Wake, Wall};
-pub use view::{Held, LeaseView, State, View, Want};
+pub use view::{Held, LeaseView, PastRun, State, View, Want};
 
 use crate::manifest::Name;
 

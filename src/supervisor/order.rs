@@ -1,30 +1,14 @@
-//! Who waits for whom: dependencies at a start, and the lane in which credentials are rotated one at a time.
+//! The lane in which credentials are rotated one at a time, in the order of expiry and of dependencies.
 
 use std::time::Duration;
 
 use super::Supervisor;
 use super::event::Reason;
 use super::lease::millis;
-use super::service::{Ended, Slot};
+use super::service::Slot;
 use super::time::{Boot, Now};
-use super::view::Want;
-use crate::manifest::{Condition, Name};
 
 impl Supervisor {
-    /// The first dependency whose condition does not hold; `None`: it may start.
-    ///
-    /// One that a person stopped does not hold up what has run before: only a first start insists on it.
-    pub(super) fn waits_for<'a>(&self, slot: &'a Slot) -> Option<&'a Name> {
-        if slot.alone {
-            return None;
-        }
-        slot.entry.depends_on.iter().find_map(|(name, edge)| {
-            let dependency = self.slot(name)?;
-            let waived = slot.starts > 0 && (dependency.want == Want::Down || dependency.ended.is_some());
-            (!waived && !holds(dependency, edge.condition)).then_some(name)
-        })
-    }
-
     /// May this service's run, due for a rotation, be replaced now?
     ///
     /// One lane, earliest expiry first; another lane opens when what is ahead would pass a deadline. An expired run waits
@@ -80,7 +64,7 @@ impl Supervisor {
     /// What is left of the lease its run lives on, if that run is due for nothing but credentials and nobody forbids it.
     fn due_left(slot: &Slot, now: Now) -> Option<i64> {
         if !slot.active()
-            || slot.replacing.is_some()
+            || slot.replacement_under_way().is_some()
             || slot.runs.len() != 1
             || slot.hold.is_some()
             || slot.occupied.is_some()
@@ -111,18 +95,7 @@ fn pressing(slot: &Slot) -> i64 {
 
 /// What a replacement under way will still take, by what the last one took; `None`: none is, or none that can be waited for.
 fn remaining(slot: &Slot, now: Now) -> Option<i64> {
-    let replacing = slot.replacing.as_ref()?;
+    let replacing = slot.replacement_under_way()?;
     let stuck = slot.runs.iter().any(super::service::Run::stuck);
     (!stuck).then(|| (millis(slot.expected_cost()) - millis(now.mono.since(replacing.began))).max(0))
-}
-
-fn holds(dependency: &Slot, condition: Condition) -> bool {
-    match condition {
-        Condition::Started => {
-            dependency.serving().is_some_and(super::service::Run::is_started)
-                || matches!(dependency.ended, Some(Ended::Done(_)))
-        }
-        Condition::Ready => dependency.serving().is_some_and(super::service::Run::is_ready),
-        Condition::Completed => matches!(dependency.ended, Some(Ended::Done(_))),
-    }
 }

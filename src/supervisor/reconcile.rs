@@ -44,6 +44,9 @@ impl Supervisor {
                 self.note(&name, None, Happening::Released);
             }
             Move::Ready { run } => self.became_ready(now, &id(run)),
+            Move::NoteOverdue { run } => self.not_ready_in_time(&id(run)),
+            Move::NoteMissed => self.missed(at),
+            Move::BeginAnew => super::files::begin_anew(&mut self.slots[at]),
             Move::Stop { run, why } => self.stop(at, run, why, now),
             Move::Kill { run } => {
                 if let Some(stopping) = self.slots[at].run_mut(run).and_then(|run| run.stopping.as_mut()) {
@@ -95,6 +98,10 @@ impl Supervisor {
         let slot = &mut self.slots[at];
         let timeout = slot.stop_timeout.take().unwrap_or(slot.entry.stop_timeout);
         if let StopWhy::Replaced(reasons) = &why {
+            slot.count_unwell(number, reasons, now);
+            if slot.replacement_under_way().is_none() {
+                slot.replacing = None;
+            }
             slot.replacing.get_or_insert_with(|| Replacing { why: reasons.clone(), began: now.mono, old_ended: None });
         }
         if why == StopWhy::Leftover {
@@ -115,10 +122,9 @@ impl Supervisor {
         };
         let slot = &mut self.slots[at];
         for reason in slot.reasons.drain(..) {
-            if !why.contains(&reason) {
-                why.push(reason);
-            }
+            super::service::join(&mut why, &reason);
         }
+        slot.changed.clear();
         if beside.is_some() || slot.replacing.is_some() {
             let old_ended = slot.replacing.as_ref().and_then(|replacing| replacing.old_ended);
             let began = slot.replacing.as_ref().map_or(now.mono, |replacing| replacing.began);
@@ -132,7 +138,7 @@ impl Supervisor {
         let lease = slot.held.clone().filter(|_| slot.entry.needs_lease());
         slot.used |= lease.is_some();
         let number = slot.last_run;
-        slot.runs.push(Run::new(number, slot.revision, lease.clone(), why.clone(), now));
+        slot.runs.push(Run::new(number, slot, lease.clone(), why.clone(), now));
         let run = RunId { service: slot.name().clone(), number };
         let (service, lease): (_, Option<LeaseId>) = (Arc::clone(&slot.entry), lease.map(|held| held.lease.id));
         let name = run.service.clone();

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
-use super::event::{AskId, Effect, Event, Exit, Happening, Lease, Reason, Refusal, RunId, StopWhy};
+use super::event::{AskId, Effect, Event, Happening, Lease, Reason, Refusal, RunId};
 use super::lease::{Held, Refused, patience};
-use super::service::{Ended, Slot};
+use super::service::{Slot, There};
 use super::time::Now;
 use super::view::Want;
-use crate::manifest::{Name, Replace, Restart, Service};
+use crate::manifest::{Name, Replace, Service};
 
 impl Supervisor {
     pub(super) fn record(&mut self, now: Now, event: Event) {
@@ -19,11 +19,11 @@ impl Supervisor {
             Event::Started { run, pid } => self.started(now, &run, pid),
             Event::StartFailed { run, what } => self.broke(now, &run, &what, false),
             Event::BecameReady { run } => self.became_ready(now, &run),
-            Event::NotReady { .. }
-            | Event::Health { .. }
-            | Event::Said { .. }
-            | Event::External { .. }
-            | Event::FileChanged { .. } => {}
+            Event::NotReady { run, what } => self.not_ready(&run, what),
+            Event::Health { run, trouble } => self.health(&run, trouble),
+            Event::Said { run, status } => self.says(&run, status),
+            Event::External { service, trouble } => self.external(&service, trouble),
+            Event::FileChanged { service, path } => self.file_changed(&service, path),
             Event::Exited { run, exit } => self.exited(now, &run, exit),
             Event::Gone { run } => self.gone(now, &run),
             Event::Survived { run, who } => self.survived(now, &run, who),
@@ -80,166 +80,12 @@ impl Supervisor {
 
     fn started(&mut self, now: Now, id: &RunId, pid: u32) {
         let Some(run) = self.run_mut(id) else { return };
-        if run.started.is_some() || run.broken.is_some() || run.exited.is_some() {
+        if run.pid.is_some() || run.broken.is_some() || run.exited.is_some() {
             return;
         }
-        run.started = Some(now.mono);
+        run.started.get_or_insert(now.mono);
         run.pid = Some(pid);
         self.note(&id.service, Some(id.number), Happening::Started { pid });
-    }
-
-    /// Also called by reconcile for a run without a check that has lived long enough.
-    pub(super) fn became_ready(&mut self, now: Now, id: &RunId) {
-        let Some(slot) = self.slot_mut(&id.service) else { return };
-        let Some(run) = slot.run_mut(id.number) else { return };
-        if !run.is_started() || run.ready.is_some() {
-            return;
-        }
-        run.ready = Some(now.mono);
-        let alone = slot.runs.len() == 1;
-        if alone {
-            slot.overlap_failures = 0;
-            slot.overlap_why = None;
-        }
-        self.note(&id.service, Some(id.number), Happening::Ready);
-        if alone {
-            self.replacement_ended(now, &id.service);
-        }
-    }
-
-    fn exited(&mut self, now: Now, id: &RunId, exit: Exit) {
-        let Some(slot) = self.slot_mut(&id.service) else { return };
-        let Some(run) = slot.run_mut(id.number) else { return };
-        if run.exited.is_some() || run.broken.is_some() {
-            return;
-        }
-        let ours = run.stopping.is_some();
-        run.exited = Some((exit, now.mono));
-        slot.last_exit = Some(exit);
-        if ours {
-            self.note(&id.service, Some(id.number), Happening::Stopped { exit: Some(exit) });
-            return;
-        }
-        let accepted = match slot.entry.restart {
-            Restart::Always => false,
-            Restart::OnFailure => exit.success(),
-            Restart::Never => true,
-        };
-        self.note(&id.service, Some(id.number), Happening::Exited { exit, crash: !accepted });
-        self.ended_by_itself(now, id, Some(exit), accepted);
-    }
-
-    /// No process came of it, or its keeper died under it.
-    fn broke(&mut self, now: Now, id: &RunId, what: &str, keeper: bool) {
-        let Some(slot) = self.slot_mut(&id.service) else { return };
-        let Some(run) = slot.run_mut(id.number) else { return };
-        if run.broken.is_some() {
-            return;
-        }
-        let (ours, over) = (run.stopping.is_some(), run.exited.is_some());
-        run.broken = Some(what.to_owned());
-        slot.last_trouble = Some(what.to_owned());
-        let what = what.to_owned();
-        let happening = if keeper { Happening::KeeperLost { what } } else { Happening::StartFailed { what } };
-        self.note(&id.service, Some(id.number), happening);
-        if !ours && !over {
-            self.ended_by_itself(now, id, None, false);
-        }
-    }
-
-    /// A run that we did not stop is over. During an overlap the other one decides what that means.
-    fn ended_by_itself(&mut self, now: Now, id: &RunId, exit: Option<Exit>, accepted: bool) {
-        let Some(at) = self.index(&id.service) else { return };
-        let slot = &mut self.slots[at];
-        let newer_lives = slot.runs.iter().any(|run| run.number > id.number && run.live());
-        let older_lives = slot.runs.iter().any(|run| run.number < id.number && run.live());
-        if newer_lives {
-            // The old one died before its time: callers wait, the new one is now an ordinary start.
-            return;
-        }
-        if older_lives {
-            let what = exit.map_or_else(|| "did not start".to_owned(), |exit| exit.to_string());
-            slot.give_back(id.number);
-            self.overlap_failed(now, at, &what);
-            return;
-        }
-        slot.replacing = None;
-        if !slot.active() {
-            return;
-        }
-        if accepted || slot.entry.restart == Restart::Never {
-            slot.ended = Some(match exit {
-                Some(exit) if exit.success() => Ended::Done(exit),
-                Some(_) | None => Ended::Failed(exit),
-            });
-            return;
-        }
-        self.crashed(now, at, id, exit);
-    }
-
-    fn crashed(&mut self, now: Now, at: usize, id: &RunId, exit: Option<Exit>) {
-        let slot = &mut self.slots[at];
-        let healthy = slot.run_mut(id.number).and_then(|run| run.ready).map(|ready| now.mono.since(ready));
-        if healthy.is_some_and(|healthy| healthy >= slot.entry.backoff.reset_after) {
-            slot.crashes.count = 0;
-        }
-        slot.crashes.count += 1;
-        let crashes = slot.crashes.count;
-        let name = slot.name().clone();
-        if slot.entry.max_restarts.is_some_and(|max| crashes > max) {
-            slot.ended = Some(Ended::Failed(exit));
-            self.note(&name, None, Happening::GaveUp { crashes });
-            return;
-        }
-        let doubled = slot.entry.backoff.first.saturating_mul(1 << (crashes - 1).min(20));
-        let wait = self.jitter.around(doubled.min(slot.entry.backoff.max));
-        slot.crashes.until = Some(now.mono + wait);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.note(&name, None, Happening::Backoff { crashes, wait_ms });
-    }
-
-    /// A newer run beside a serving one did not get ready: the old one stays, and it is tried again later.
-    pub(super) fn overlap_failed(&mut self, now: Now, at: usize, what: &str) {
-        let slot = &mut self.slots[at];
-        slot.overlap_failures += 1;
-        let doubled = slot.entry.backoff.first.saturating_mul(1 << (slot.overlap_failures - 1).min(20));
-        let wait = self.jitter.around(doubled.min(slot.entry.backoff.max));
-        slot.overlap_again = Some(now.mono + wait);
-        slot.overlap_why = Some(what.to_owned());
-        slot.replacing = None;
-        let name = slot.name().clone();
-        self.note(&name, None, Happening::Deferred { what: format!("new run not ready: {what}") });
-    }
-
-    fn gone(&mut self, now: Now, id: &RunId) {
-        let Some(slot) = self.slot_mut(&id.service) else { return };
-        let Some(at) = slot.runs.iter().position(|run| run.number == id.number) else { return };
-        if slot.runs[at].live() {
-            // A keeper that ends its run without a word about it.
-            let what = "its keeper ended without saying how".to_owned();
-            self.broke(now, id, &what, true);
-            return self.gone(now, id);
-        }
-        let run = slot.runs.remove(at);
-        if let Some(replacing) = &mut slot.replacing {
-            replacing.old_ended.get_or_insert(now.mono);
-        }
-        if matches!(run.stopping.map(|stopping| stopping.why), Some(StopWhy::Replaced(_)))
-            && slot.serving().is_some_and(|run| run.ready.is_some())
-        {
-            // End of an overlap.
-            self.replacement_ended(now, &id.service);
-        }
-    }
-
-    fn survived(&mut self, now: Now, id: &RunId, who: Vec<String>) {
-        let Some(run) = self.run_mut(id) else { return };
-        if run.survivors == who {
-            return;
-        }
-        run.survivors.clone_from(&who);
-        run.survived_at.get_or_insert(now.mono);
-        self.note(&id.service, Some(id.number), Happening::Survived { who });
     }
 
     fn occupied(&mut self, service: &Name, by: Option<String>) {
@@ -301,10 +147,11 @@ impl Supervisor {
     }
 
     /// The new run is ready and the old one gone: what was asked for is done.
-    fn replacement_ended(&mut self, now: Now, service: &Name) {
+    pub(super) fn replacement_ended(&mut self, now: Now, service: &Name) {
         let Some(slot) = self.slot_mut(service) else { return };
         let Some(replacing) = slot.replacing.take() else { return };
         slot.cost = Some(now.mono.since(replacing.began));
+        slot.forget_overlaps();
         let overlapped = slot.entry.replace == Replace::Overlap;
         let number = slot.serving().map(|run| run.number);
         let gap = slot.serving().and_then(|run| run.started).zip(replacing.old_ended);
@@ -318,11 +165,20 @@ impl Supervisor {
 /// Takes over a new meaning. A run born with the old one is outdated now; what is held for another role is forgotten.
 fn change_entry(slot: &mut Slot, service: Arc<Service>) -> Option<Effect> {
     let same_role = slot.entry.role == service.role;
+    let same_check = (slot.entry.external(), &slot.entry.ready) == (service.external(), &service.ready);
     slot.entry = service;
     slot.revision.entry += 1;
     slot.crashes = super::service::Crashes::default();
     slot.ended = None;
-    slot.overlap_again = None;
+    slot.forget_overlaps();
+    slot.unwell = None;
+    if slot.entry.external() {
+        slot.replacing = None;
+    }
+    if !same_check {
+        slot.there = There::Unknown;
+        slot.missed = false;
+    }
     if same_role {
         return None;
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{AskId, Exit, LeaseId, Reason, StopWhy};
+use super::history::Past;
 use super::lease::{Held, Refused};
 use super::time::{Boot, Mono, Now, Wall};
 use super::view::{State, Want};
@@ -30,10 +31,20 @@ pub(super) struct Run {
     pub(super) lease: Option<Held>,
     /// Why it was started; empty for a first start and after a crash.
     pub(super) why: Vec<Reason>,
+    /// How long it may take until its check succeeds; `None`: it was born without one, and alive is ready.
+    pub(super) ready_within: Option<Duration>,
     pub(super) spawned: Mono,
     pub(super) pid: Option<u32>,
     pub(super) started: Option<Mono>,
     pub(super) ready: Option<Mono>,
+    /// What its check said last.
+    pub(super) not_ready: Option<String>,
+    /// It was said that it is not ready in time.
+    pub(super) overdue: bool,
+    /// It fails its `live` check: the sentence.
+    pub(super) unwell: Option<String>,
+    /// What it says of itself.
+    pub(super) said: Option<String>,
     pub(super) stopping: Option<Stopping>,
     /// The main process ended, the tree perhaps not.
     pub(super) exited: Option<(Exit, Mono)>,
@@ -57,16 +68,21 @@ pub(super) struct Stopping {
 }
 
 impl Run {
-    pub(super) fn new(number: u32, revision: Revision, lease: Option<Held>, why: Vec<Reason>, now: Now) -> Self {
+    pub(super) fn new(number: u32, slot: &Slot, lease: Option<Held>, why: Vec<Reason>, now: Now) -> Self {
         Self {
             number,
-            revision,
+            revision: slot.revision,
             lease,
             why,
+            ready_within: slot.entry.ready.as_ref().map(|ready| ready.timeout),
             spawned: now.mono,
             pid: None,
             started: None,
             ready: None,
+            not_ready: None,
+            overdue: false,
+            unwell: None,
+            said: None,
             stopping: None,
             exited: None,
             broken: None,
@@ -91,6 +107,16 @@ impl Run {
         self.live() && self.ready.is_some()
     }
 
+    /// It was said that it is not ready in time, and it still is not.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.live() && self.overdue && self.ready.is_none()
+    }
+
+    /// Ready, and not known to be unwell: others may build on it.
+    pub(super) fn is_well(&self) -> bool {
+        self.is_ready() && self.unwell.is_none()
+    }
+
     /// SIGKILL did not end it: nobody waits for it any more.
     pub(super) fn stuck(&self) -> bool {
         !self.survivors.is_empty()
@@ -100,10 +126,20 @@ impl Run {
 /// How a service that is wanted up came to its end for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The restart policy accepts the exit.
-    Done(Exit),
+    /// The restart policy accepts the exit. `was_ready`: before it ended.
+    Done { exit: Exit, was_ready: bool },
     /// It does not, or `max_restarts` is used up.
     Failed(Option<Exit>),
+}
+
+/// What is known of a service that somebody else runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum There {
+    /// Not asked yet.
+    Unknown,
+    Yes,
+    /// Why not, one sentence.
+    No(String),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,6 +175,8 @@ pub(super) struct Slot {
     pub(super) alone: bool,
     /// Reasons of the replacement asked for and not yet begun.
     pub(super) reasons: Vec<Reason>,
+    /// The files behind a [`Reason::FileChanged`] among them, each once.
+    pub(super) changed: Vec<String>,
     /// Oldest first; two only during an overlap.
     pub(super) runs: Vec<Run>,
     /// The newest number given to a run, also before the daemon started.
@@ -163,6 +201,14 @@ pub(super) struct Slot {
     pub(super) occupied: Option<String>,
     pub(super) stop_timeout: Option<Duration>,
     pub(super) last_exit: Option<Exit>,
+    /// How the last runs ended, newest last.
+    pub(super) exits: Vec<Past>,
+    /// Runs in a row that were replaced because they were unhealthy, and what the last one lacked.
+    pub(super) unwell: Option<(u32, String)>,
+    /// Of an external service: what is known of it.
+    pub(super) there: There,
+    /// It was said that an external service is not there in time.
+    pub(super) missed: bool,
     pub(super) last_trouble: Option<String>,
     pub(super) rotations: u32,
     pub(super) starts: u32,
@@ -180,6 +226,7 @@ impl Slot {
             want: Want::Down,
             alone: false,
             reasons: Vec::new(),
+            changed: Vec::new(),
             runs: Vec::new(),
             last_run,
             held: None,
@@ -199,6 +246,10 @@ impl Slot {
             occupied: None,
             stop_timeout: None,
             last_exit: None,
+            exits: Vec::new(),
+            unwell: None,
+            there: There::Unknown,
+            missed: false,
             last_trouble: None,
             rotations: 0,
             starts: 0,
@@ -230,6 +281,11 @@ impl Slot {
         self.entry.role.as_ref().is_some_and(|role| role.delivery == Delivery::Env)
     }
 
+    /// A replacement that somebody may wait for: not one whose new run is not ready in time.
+    pub(super) fn replacement_under_way(&self) -> Option<&Replacing> {
+        self.replacing.as_ref().filter(|_| !self.serving().is_some_and(Run::is_overdue))
+    }
+
     /// What a replacement is expected to take.
     pub(super) fn expected_cost(&self) -> Duration {
         self.cost.unwrap_or(Duration::from_secs(2) + self.entry.ready_timeout())
@@ -239,20 +295,45 @@ impl Slot {
     pub(super) fn give_back(&mut self, number: u32) {
         self.replacing = None;
         let Some(run) = self.runs.iter().find(|run| run.number == number) else { return };
-        for reason in &run.why {
-            if !self.reasons.contains(reason) {
-                self.reasons.push(reason.clone());
-            }
+        // Unhealthy was the old run, which tells itself whether it still is.
+        for reason in run.why.iter().filter(|&reason| *reason != Reason::Unhealthy) {
+            join(&mut self.reasons, reason);
         }
+    }
+
+    /// A replacement is asked for. Before the new run is spawned a second wish joins the first, for that run is born with
+    /// all that was asked; after, it is one more.
+    pub(super) fn ask_replacement(&mut self, reason: &Reason) {
+        join(&mut self.reasons, reason);
+        self.revision.asked += 1;
+    }
+
+    /// The newer runs that came to nothing are of no meaning any more.
+    pub(super) fn forget_overlaps(&mut self) {
+        self.overlap_again = None;
+        self.overlap_failures = 0;
+        self.overlap_why = None;
     }
 
     /// Forgets everything that stood in the way of a start: a person asked for it.
     pub(super) fn clear_way(&mut self) {
         self.crashes = Crashes::default();
-        self.overlap_again = None;
-        self.overlap_failures = 0;
-        self.overlap_why = None;
+        self.forget_overlaps();
         self.ended = None;
+        self.unwell = None;
         self.last_trouble = None;
+    }
+}
+
+/// One reason more, unless it is among them. Files that changed are one reason together: the fuller count stays.
+pub(super) fn join(reasons: &mut Vec<Reason>, reason: &Reason) {
+    if let Reason::FileChanged { more, .. } = reason
+        && let Some(known) = reasons.iter_mut().find(|known| matches!(known, Reason::FileChanged { .. }))
+    {
+        if matches!(&*known, Reason::FileChanged { more: fewer, .. } if fewer < more) {
+            *known = reason.clone();
+        }
+    } else if !reasons.contains(reason) {
+        reasons.push(reason.clone());
     }
 }

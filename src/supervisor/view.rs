@@ -69,12 +69,29 @@ pub struct View {
     pub external: bool,
     /// Not ready within its time: nothing will come of waiting longer but a person's look at it.
     pub overdue: bool,
+    /// How the last runs ended, newest last.
+    pub exits: Vec<PastRun>,
+    /// While it waits: the dependencies whose conditions do not hold.
+    pub waits_for: Vec<Name>,
+}
+
+/// A run that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRun {
+    pub run: u32,
+    pub at: Wall,
+    /// `None`: nobody saw how it ended.
+    pub exit: Option<Exit>,
+    /// `None`: no process came of it.
+    pub uptime: Option<Duration>,
+    /// What that was to us: `crashed`, `stopped`, `replaced (credentials)`, `command "./x": no such file`.
+    pub what: String,
 }
 
 impl View {
-    /// Nothing more will come of it by itself: it is down as wanted, done, or failed for good.
+    /// Nothing more will come of it by itself: it is down as wanted, done, failed for good, or nothing of ours.
     pub fn settled(&self) -> bool {
-        matches!(self.state, State::Stopped | State::Done | State::Failed)
+        self.external && self.pid.is_none() || matches!(self.state, State::Stopped | State::Done | State::Failed)
     }
 }
 

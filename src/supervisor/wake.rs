@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::decide::{KEEPER_LATE, LOOK_WITHIN, look_again_at, overlap_patience, ready_at};
+use super::debugger::{LOOK_WITHIN, look_again_at};
+use super::decide::{KEEPER_LATE, overlap_patience};
+use super::external::missed_at;
+use super::readiness::{overdue_at, ready_at};
 use super::service::Slot;
 use super::time::{Boot, Mono, Now, Wake};
 
@@ -15,6 +18,7 @@ impl Supervisor {
         for slot in &self.slots {
             run_deadlines(slot, &mut mono);
             self.lease_deadlines(slot, now, &mut mono, &mut boot);
+            mono.extend(missed_at(slot));
             mono.extend(slot.crashes.until);
             mono.extend(slot.overlap_again);
             boot.extend(slot.hold.as_ref().and_then(|hold| hold.until).map(|(boot, _)| boot));
@@ -50,7 +54,8 @@ fn run_deadlines(slot: &Slot, mono: &mut Vec<Mono>) {
         mono.extend(
             run.stopping.as_ref().filter(|stopping| !stopping.killed).map(|stopping| stopping.deadline + KEEPER_LATE),
         );
-        mono.extend(ready_at(slot, run));
+        mono.extend(ready_at(run));
+        mono.extend(overdue_at(slot, run));
         mono.extend(run.look_asked.map(|at| at + LOOK_WITHIN));
         mono.extend(look_again_at(run));
         mono.extend(run.survived_at.map(|at| at + super::SURVIVORS_WAIT));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -21,6 +22,13 @@ pub fn start_self(word: &str, stdin: OwnedFd) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
+}
+
+/// Becomes this binary again, the same process: `word` and what it is for, for whoever looks at the list of processes.
+/// Comes back only with the reason why not.
+#[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]
+pub fn become_self(word: &str, about: &Path, stdin: OwnedFd) -> io::Error {
+    Command::new("/proc/self/exe").arg0("devsup").arg(word).arg(about).stdin(Stdio::from(stdin)).exec()
 }
 
 /// Starts this binary again with pipes to its stdin and from its stdout; what it complains of goes to `stderr`.
@@ -42,6 +50,13 @@ pub fn take_stdin() -> io::Result<UnixStream> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     Ok(UnixStream::from(stdin))
+}
+
+/// Takes descriptor 0 for ourselves, as a file, and puts `/dev/null` there. What 1 and 2 are stays.
+pub fn take_stdin_file() -> io::Result<File> {
+    let stdin = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(File::from(stdin))
 }
 
 /// No terminal, no group, no descriptor, no core file and no reader of our memory; orphans of our descendants come to us.

@@ -1,10 +1,10 @@
 //! What a new process does with the descriptors it was born with.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::stdio;
 
 /// Above anything a program expects at a fixed number.
@@ -15,7 +15,8 @@ pub fn take_stdin() -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(stdio::stdin(), HIGH)?)
 }
 
-fn null() -> io::Result<OwnedFd> {
+/// `/dev/null`, close-on-exec.
+pub fn null() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
@@ -36,4 +37,26 @@ pub fn null_stdio() -> io::Result<()> {
 /// Marks everything from 3 up close-on-exec: nothing that leaked into us goes any further.
 pub fn close_all_on_exec() {
     close_fds::set_fds_cloexec(3, &[]);
+}
+
+/// A copy out of the way of `number`.
+pub fn above(fd: &OwnedFd, number: i32) -> io::Result<OwnedFd> {
+    Ok(fcntl_dupfd_cloexec(fd, number.saturating_add(1))?)
+}
+
+/// The same, and `fd` itself is closed.
+pub fn moved_above(fd: OwnedFd, number: i32) -> io::Result<OwnedFd> {
+    let moved = above(&fd, number);
+    drop(fd);
+    moved
+}
+
+/// A copy with exactly this number, which stays over an exec. `AlreadyExists`: something else has the number.
+pub fn at_number(fd: &OwnedFd, number: i32) -> io::Result<OwnedFd> {
+    let copy = fcntl_dupfd_cloexec(fd, number)?;
+    if copy.as_raw_fd() != number {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fcntl_setfd(&copy, FdFlags::empty())?;
+    Ok(copy)
 }

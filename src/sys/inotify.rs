@@ -59,6 +59,11 @@ impl Inotify {
         Ok(Watch(inotify::add_watch(&self.fd, folder, names | more)?))
     }
 
+    /// To wait for, beside whoever reads: it is readable when there are changes.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
     pub fn forget(&self, watch: Watch) {
         // The kernel may have dropped it already; either way it is gone.
         inotify::remove_watch(&self.fd, watch.0).ok();

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use super::tree::look;
 
 /// (pid, uid) of the process that connected.
 pub fn credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
@@ -13,64 +12,38 @@ pub fn credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     Ok((peer.pid.as_raw_nonzero().get().unsigned_abs(), peer.uid.as_raw()))
 }
 
-/// A process that cannot be mistaken for another once it is open.
-#[derive(Debug)]
-pub struct Pidfd(OwnedFd);
-
-impl Pidfd {
-    pub fn open(pid: u32) -> io::Result<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self(pidfd_open(pid, PidfdFlags::NONBLOCK)?))
-    }
-
-    /// Has it not ended yet? A zombie has.
-    pub fn alive(&self) -> bool {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
-    }
-
-    pub fn kill(&self) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.0, Signal::KILL)?)
-    }
-
-    /// Wakes a process that was stopped (SIGSTOP).
-    pub fn resume(&self) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.0, Signal::CONT)?)
-    }
+/// The groups of a process, as the kernel would judge a file by them. `None`: it is gone, may not be looked at, or is not
+/// wholly of this user: one that is becoming somebody else (a setuid program) is judged as neither.
+///
+/// Of the process and not of the user database: who has dropped a group, or was never given it at login, is not in it; and
+/// nobody without CAP_SETGID can add to it. The effective group is left out, which any setgid program would lend.
+pub fn groups(pid: u32, uid: u32) -> Option<Vec<u32>> {
+    groups_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, uid)
 }
 
-impl AsFd for Pidfd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+fn groups_in(status: &str, uid: u32) -> Option<Vec<u32>> {
+    let numbers = |field: &str| -> Option<Vec<u32>> {
+        let rest = status.lines().find_map(|line| line.strip_prefix(field))?;
+        rest.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    if numbers("Uid:")?.iter().any(|one| *one != uid) {
+        return None;
     }
+    let mut groups = numbers("Groups:")?;
+    groups.extend(numbers("Gid:")?.first());
+    Some(groups)
 }
 
-impl AsRawFd for Pidfd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-/// The fields of `/proc/PID/stat` after the command's name (which may hold anything, parentheses too).
-fn fields(pid: u32) -> Option<Vec<String>> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    let rest = &stat[stat.rfind(')')? + 1..];
-    Some(rest.split_ascii_whitespace().map(str::to_owned).collect())
-}
-
-pub fn parent(pid: u32) -> Option<u32> {
-    fields(pid)?.get(1)?.parse().ok()
-}
-
-/// Clock ticks since boot: with the pid it names a process for good.
-pub fn start_time(pid: u32) -> Option<u64> {
-    fields(pid)?.get(19)?.parse().ok()
-}
-
-/// `R`, `S`, `D`, `T`, `Z` …
-pub fn state(pid: u32) -> Option<char> {
-    fields(pid)?.first()?.chars().next()
+/// Has it made itself unreadable for its own user (`PR_SET_DUMPABLE`)? Then its files in /proc are root's. Of root's own
+/// processes nobody can tell: they count as such.
+pub fn hidden(pid: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let effective = uids.and_then(|uids| uids.split_ascii_whitespace().nth(1)?.parse::<u32>().ok());
+    // The folder itself is always its user's; what is in it is root's then.
+    let files = fs::metadata(format!("/proc/{pid}/stat")).map(|about| about.uid()).ok();
+    effective == Some(0) || files != effective
 }
 
 /// The process and all it descends from, nearest first. `None`: one of them ended meanwhile, so nobody knows.
@@ -96,7 +69,7 @@ fn look_up(pid: u32) -> Option<Vec<u32>> {
     const LONGEST: usize = 4096;
     let mut chain = vec![pid];
     loop {
-        match parent(*chain.last()?)? {
+        match look(*chain.last()?)?.parent {
             0 => return Some(chain),
             above if chain.len() < LONGEST && !chain.contains(&above) => chain.push(above),
             _ => return None,
@@ -113,18 +86,23 @@ mod tests {
         let me = std::process::id();
         let chain = ancestry(me).expect("nobody above us ends");
         assert_eq!(chain[0], me);
+        let parent = |pid| look(pid).map(|process| process.parent);
         assert_eq!(chain.get(1).copied(), parent(me).filter(|above| *above != 0));
         assert_eq!(chain.last().copied().and_then(parent), Some(0), "it reaches the top");
     }
 
     #[test]
-    fn who_is_gone_has_no_ancestry() {
-        assert_eq!(ancestry(u32::MAX), None);
+    fn groups_are_those_of_a_process_that_is_wholly_its_users() {
+        let status = |uids: &str| format!("Name:\tx\nUid:\t{uids}\nGid:\t100\t7\t7\t7\nGroups:\t4 27 \n");
+        assert_eq!(groups_in(&status("5\t5\t5\t5"), 5), Some(vec![4, 27, 100]), "7 is lent by a setgid program");
+        assert_eq!(groups_in(&status("5\t0\t0\t0"), 5), None, "it is becoming root");
+        assert_eq!(groups_in(&status("6\t6\t6\t6"), 5), None, "the number has passed to another");
+        let me = crate::sys::users::own_uid();
+        assert!(groups(std::process::id(), me).is_some());
     }
 
     #[test]
-    fn we_are_alive_and_have_a_start_time() {
-        assert!(Pidfd::open(std::process::id()).expect("opens").alive());
-        assert!(start_time(std::process::id()).is_some());
+    fn who_is_gone_has_no_ancestry() {
+        assert_eq!(ancestry(u32::MAX), None);
     }
 }

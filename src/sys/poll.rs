@@ -12,6 +12,9 @@ use rustix::time::Timespec;
 pub enum For {
     Reading,
     ReadingAndWriting,
+    /// A file of the kernel's own (`cgroup.events`) says something else than when it was last read.
+    Changes,
+    Writing,
 }
 
 /// Waits until one of these can be read (or written, or has hung up), or until the time is over; `None`: for ever.
@@ -23,6 +26,8 @@ pub fn wait(interests: &[(BorrowedFd<'_>, For)], timeout: Option<Duration>) -> i
             let flags = match what {
                 For::Reading => PollFlags::IN,
                 For::ReadingAndWriting => PollFlags::IN | PollFlags::OUT,
+                For::Changes => PollFlags::PRI,
+                For::Writing => PollFlags::OUT,
             };
             PollFd::from_borrowed_fd(*fd, flags)
         })

@@ -3,17 +3,22 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno as NixErrno;
 use nix::sys::prctl;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
 pub use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Resource, Rlimit};
+use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, pidfd_send_signal};
+
+use super::clock::monotonic;
+use super::signal;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,41 @@ pub fn start(program: &Path, args: &[&str], env: &[(&str, &str)], stdio: Stdio3)
     Ok(child.id())
 }
 
+/// Runs a program to its end, and no longer than this; with this environment, and nothing to read. An error is what it
+/// complained of.
+pub fn carry_out(program: &Path, args: &[&str], env: &[(&str, &OsStr)], within: Duration) -> Result<(), String> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(2);
+    let (complaints, stderr) = super::pipe::pipe().map_err(|error| error.to_string())?;
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+    let child = Command::new(program)
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(stderr))
+        .spawn();
+    let mut child = child.map_err(|error| format!("`{}`: {error}", program.display()))?;
+    let until = monotonic() + within;
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if monotonic() < until => std::thread::sleep(LOOK_AGAIN),
+            None => {
+                drop(child.kill());
+                drop(child.wait());
+                return Err(format!("`{}` did not end within {} s", program.display(), within.as_secs()));
+            }
+        }
+    };
+    let mut text = [0; 1024];
+    match super::pipe::read(&complaints, &mut text) {
+        _ if status.success() => Ok(()),
+        super::pipe::Read::Bytes(read) => Err(String::from_utf8_lossy(&text[..read]).trim().replace('\n', "; ")),
+        super::pipe::Read::Empty | super::pipe::Read::End => Err(format!("`{}`: {status}", program.display())),
+    }
+}
+
 fn as_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
 }
@@ -79,15 +119,62 @@ pub fn wait(child: Option<u32>) -> Waited {
     }
 }
 
-/// A handle that becomes readable when the process ends, and never means another one.
-pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+/// Has this child of ours been stopped since that was last asked? Answers by which signal. Its end is left to be waited for.
+pub fn was_stopped(child: u32) -> Option<i32> {
+    let only_stops = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+    match waitid(Id::Pid(as_pid(child)), only_stops) {
+        Ok(WaitStatus::Stopped(_, signal)) => Some(signal as i32),
+        Ok(_) | Err(_) => None,
+    }
 }
 
-pub fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    let signal = rustix::process::Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(rustix::process::pidfd_send_signal(pidfd, signal)?)
+/// A hold on a process: readable when it has ended, and never another one.
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let pid =
+            i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self(pidfd_open(pid, PidfdFlags::NONBLOCK)?))
+    }
+
+    /// Has it not ended yet? A zombie has.
+    pub fn alive(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let signal = rustix::process::Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(pidfd_send_signal(&self.0, signal)?)
+    }
+
+    /// Until it has ended, or this long.
+    pub fn wait(&self, within: Duration) -> io::Result<()> {
+        super::poll::wait(&[(self.0.as_fd(), super::poll::For::Reading)], Some(within)).map(drop)
+    }
+
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(signal::KILL)
+    }
+
+    /// Wakes a process that was stopped (SIGSTOP).
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(signal::CONT)
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Pidfd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
 pub fn own_pid() -> u32 {
@@ -171,4 +258,16 @@ pub fn may_execute(path: &OsStr) -> bool {
 /// The mode bits that files get no more.
 pub fn set_umask(mask: u32) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_alive_and_nobody_is_not() {
+        assert!(Pidfd::open(own_pid()).expect("opens").alive());
+        assert!(Pidfd::open(u32::MAX).is_err());
+        assert_eq!(was_stopped(own_pid()), None, "we are no child of ours");
+    }
 }

@@ -1,4 +1,4 @@
-//! Who descends from whom, as `/proc` tells it.
+//! What `/proc` tells of processes, and who descends from whom. The only reader of `/proc/PID/stat`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +15,15 @@ pub struct Process {
     pub parent: u32,
     pub group: u32,
     pub session: u32,
+    /// Clock ticks since boot: with the pid it names a process for good.
+    pub start_time: u64,
+}
+
+impl Process {
+    /// It has ended, and waits to be waited for.
+    pub fn is_zombie(&self) -> bool {
+        self.state == 'Z'
+    }
 }
 
 /// `None`: there is no such process any more.
@@ -29,14 +38,10 @@ fn parse(stat: &str) -> Option<Process> {
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;
     let mut number = || fields.next()?.parse().ok();
-    Some(Process {
-        pid: pid.parse().ok()?,
-        comm: comm.to_owned(),
-        state,
-        parent: number()?,
-        group: number()?,
-        session: number()?,
-    })
+    let (parent, group, session) = (number()?, number()?, number()?);
+    // Field 22 of proc_pid_stat(5); the session is the sixth.
+    let start_time = fields.nth(15)?.trim_end().parse().ok()?;
+    Some(Process { pid: pid.parse().ok()?, comm: comm.to_owned(), state, parent, group, session, start_time })
 }
 
 /// Every process there is.
@@ -80,6 +85,11 @@ fn children_by_parent() -> BTreeMap<u32, Vec<u32>> {
 
 /// All descendants, parents before their children, without `except` and its own descendants.
 pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
+    descendants_but(of, except.as_slice())
+}
+
+/// The same without several.
+pub fn descendants_but(of: u32, except: &[u32]) -> Vec<u32> {
     let mut by_parent = if has_children_files() { None } else { Some(children_by_parent()) };
     let mut found = Vec::new();
     let mut next = vec![of];
@@ -88,7 +98,7 @@ pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
             Some(map) => map.remove(&pid).unwrap_or_default(),
             None => children_by_file(pid),
         };
-        let children = children.into_iter().filter(|child| Some(*child) != except);
+        let children = children.into_iter().filter(|child| !except.contains(child));
         for child in children {
             found.push(child);
             next.push(child);
@@ -117,10 +127,10 @@ pub fn environment(pid: u32, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(entry).into_owned())
 }
 
-/// Whose it is.
+/// Whose it is. (The owner of its folder in `/proc` is root when it hides.)
 pub fn owner(pid: u32) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let process = parse("812 (a) S (b) R 7 8 9 0 -1").unwrap();
+        let process = parse("812 (a) S (b) R 7 8 9 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2\n").unwrap();
         assert_eq!((process.pid, process.comm.as_str(), process.state), (812, "a) S (b", 'R'));
-        assert_eq!((process.parent, process.group, process.session), (7, 8, 9));
+        assert_eq!((process.parent, process.group, process.session, process.start_time), (7, 8, 9, 4711));
     }
 
     #[test]
@@ -141,6 +151,12 @@ mod tests {
         assert!(descendants(parent, None).contains(&own));
         assert!(!descendants(parent, Some(own)).contains(&own));
         assert!(children_by_parent().get(&parent).is_some_and(|children| children.contains(&own)));
+    }
+
+    #[test]
+    fn our_processes_are_ours() {
+        assert_eq!(owner(std::process::id()), Some(rustix::process::getuid().as_raw()));
+        assert_eq!(owner(u32::MAX), None);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::io::AsyncReadExt;
 
+pub fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
@@ -62,7 +66,7 @@ impl Interruptions {
     }
 }
 
-fn pipe(signal: i32) -> io::Result<tokio::net::UnixStream> {
+pub(super) fn pipe(signal: i32) -> io::Result<tokio::net::UnixStream> {
     let (read, write) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(signal, write)?;
     read.set_nonblocking(true)?;

@@ -39,3 +39,11 @@ pub fn machine() -> String {
 pub fn hostname() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
+
+/// The id of a group that is named or numbered; `None`: there is no such group.
+pub fn group_id(group: &str) -> Option<u32> {
+    match Group::from_name(group) {
+        Ok(Some(found)) => Some(found.gid.as_raw()),
+        Ok(None) | Err(_) => group.parse().ok(),
+    }
+}

@@ -64,12 +64,13 @@ impl House {
         let pid = std::process::id();
         let lock = LockInfo {
             pid,
-            start_time: devsup::sys::peer::start_time(pid).expect("our own start"),
+            start_time: devsup::sys::tree::look(pid).expect("ourselves").start_time,
             socket: socket.clone(),
             version: VERSION.into(),
             name: "shop".into(),
             manifest,
             sandbox: true,
+            shared: None,
         };
         std::fs::write(folder.lock(), serde_json::to_string(&lock).expect("json")).expect("a lock");
         Daemon::play(&socket, &project(), services)
@@ -230,7 +231,7 @@ fn config_prints_and_with_q_only_checks() {
     let (code, _, err) = house.run(&["up", "bb"]);
     assert_eq!(code, 4);
     assert!(err.contains("did you mean `b`?"), "{err}");
-    assert_eq!(house.run(&["ls"]).1, "NAME  STATUS  MANIFEST\n");
+    assert_eq!(house.run(&["ls"]).1, "NAME  KIND  OWNER  STATUS  MANIFEST\n");
     let (code, out, err) = house.run(&["config", "--format", "json"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("hint: devsup schema"), "{err}");

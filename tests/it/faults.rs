@@ -1,7 +1,8 @@
 //! What goes wrong, against the real binary: AWS that is down or refuses, services that misbehave, a daemon and keepers that
 //! are killed, secrets that are searched for, and callers at the control socket who mean no good.
 
-mod callers;
+mod attacker;
+pub(crate) mod callers;
 mod disk;
 mod idle;
 mod killed;
@@ -9,6 +10,7 @@ mod processes;
 mod secrets;
 mod shutdown;
 mod sts;
+mod trees;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -23,24 +25,25 @@ use nix::unistd::Pid;
 use crate::project::{DEADLINE, Project, misbehave, wait_until};
 
 /// As a list of words for a manifest: `["…/misbehave", "say", "x"]`.
-fn badly(words: &str) -> String {
+pub(crate) fn badly(words: &str) -> String {
     let all: Vec<String> =
         [misbehave().as_str()].into_iter().chain(words.split(' ')).map(|w| format!("{w:?}")).collect();
     format!("[{}]", all.join(", "))
 }
 
 /// A main process, a child in a session of its own and a daemon of nobody; all ignore TERM.
-const STUBBORN: &str = "fork setsid [ ignore TERM sleep 600 ] daemon [ ignore TERM sleep 600 ] ignore TERM sleep 600";
+pub(crate) const STUBBORN: &str =
+    "fork setsid [ ignore TERM sleep 600 ] daemon [ ignore TERM sleep 600 ] ignore TERM sleep 600";
 
-fn send(pid: u32, signal: Signal) {
+pub(crate) fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it is there");
 }
 
-fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     tree::look(pid).is_some_and(|process| process.state != 'Z')
 }
 
-fn until_gone(pids: &[u32]) {
+pub(crate) fn until_gone(pids: &[u32]) {
     wait_until(&format!("{pids:?} are gone"), || !pids.iter().any(|&pid| lives(pid)));
 }
 
@@ -49,28 +52,28 @@ fn until_nothing_is_left(project: &Project) {
     wait_until("nothing of the project is left", || project.alive().is_empty());
 }
 
-fn keeper_of(project: &Project, service: &str) -> u32 {
+pub(crate) fn keeper_of(project: &Project, service: &str) -> u32 {
     let one = project.until_one(service, |one| one.pid.is_some(), "it runs");
     tree::look(one.pid.expect("just seen")).expect("it is there").parent
 }
 
 /// All processes of a run, once there are so many.
-fn tree_of(keeper: u32, size: usize) -> Vec<u32> {
+pub(crate) fn tree_of(keeper: u32, size: usize) -> Vec<u32> {
     wait_until("the whole tree is there", || tree::descendants(keeper, None).len() == size);
     tree::descendants(keeper, None)
 }
 
 /// The content of the project's lock.
-fn lock(project: &Project) -> serde_json::Value {
+pub(crate) fn lock(project: &Project) -> serde_json::Value {
     let text = fs::read_to_string(project.state().expect("a state folder").join("lock")).expect("a lock");
     serde_json::from_str(&text).expect("who holds it")
 }
 
-fn daemon(project: &Project) -> u32 {
+pub(crate) fn daemon(project: &Project) -> u32 {
     u32::try_from(lock(project)["pid"].as_u64().expect("a pid")).expect("a pid")
 }
 
-fn socket(project: &Project) -> PathBuf {
+pub(crate) fn socket(project: &Project) -> PathBuf {
     lock(project)["socket"].as_str().expect("a path").into()
 }
 
@@ -82,7 +85,7 @@ fn connect(project: &Project) -> UnixStream {
 }
 
 /// One request, the whole answer with its head.
-fn ask(project: &Project, method: &str, path: &str, body: &str) -> String {
+pub(crate) fn ask(project: &Project, method: &str, path: &str, body: &str) -> String {
     let mut stream = connect(project);
     let length = body.len();
     write!(

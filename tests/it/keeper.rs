@@ -1,9 +1,13 @@
 //! Keepers and shims of the real binary, driven through `Link` as the daemon does it.
 
+mod birth;
 mod ends;
-mod kept;
+pub(crate) mod kept;
 mod leftovers;
 mod starts;
+mod terminal;
+mod trees;
+mod walls;
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ struct Ban {
 
 const BANS: &[Ban] = &[
     Ban {
-        words: &["nix", "rustix", "signal_hook", "libc", "close_fds"],
+        words: &["nix", "rustix", "signal_hook", "libc", "close_fds", "landlock"],
         within: &[],
         except: &["sys"],
         why: "syscalls live in src/sys only, so that there is one place to look for what may go wrong with them",

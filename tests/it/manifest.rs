@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use devsup::manifest::{
-    Colour, Command, Condition, Loaded, Manifest, Problems, Restart, Source, Trust, load, print, read_env_files, schema,
+    Check, Colour, Command, Condition, Loaded, Manifest, Probe, Problems, Restart, Source, Trust, load, print,
+    read_env_files, schema,
 };
-use proptest::prelude::*;
 
 use crate::place::sources;
+
+mod fuzz;
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = sources().join("tests/manifest").join(kind);
@@ -60,6 +62,12 @@ fn manifest(text: &str) -> Manifest {
     read(&file).unwrap_or_else(|problems| panic!("{problems}")).manifest
 }
 
+/// Its service `a`, as if the manifest lay in that folder.
+fn manifest_in(dir: &str, text: &str) -> devsup::manifest::Service {
+    let service = (*manifest(text).services["a"]).clone();
+    devsup::manifest::Service { working_dir: dir.into(), ..service }
+}
+
 fn refusal(text: &str) -> String {
     let (_folder, file) = write(text);
     read(&file).expect_err(text).render(Colour::Plain)
@@ -80,7 +88,7 @@ fn compare(case: &Path, end: &str, found: &str) -> Result<(), String> {
 #[test]
 fn good_manifests_load_and_print() {
     let cases = cases("good");
-    assert!(cases.len() >= 8, "the cases are there");
+    assert!(cases.len() >= 16, "the cases are there");
     let mut wrong = Vec::new();
     for case in cases {
         let loaded = read(&case).unwrap_or_else(|problems| panic!("{}:\n{problems}", case.display()));
@@ -98,7 +106,7 @@ fn good_manifests_load_and_print() {
 #[test]
 fn bad_manifests_are_refused_with_these_words() {
     let cases = cases("bad");
-    assert!(cases.len() >= 45, "the cases are there");
+    assert!(cases.len() >= 75, "the cases are there");
     let mut wrong = Vec::new();
     for case in cases {
         let Err(problems) = read(&case) else { panic!("{} loads", case.display()) };
@@ -129,7 +137,7 @@ fn printed_manifests_mean_the_same() {
         assert_eq!(Manifest { files: Vec::new(), ..again.manifest }, Manifest { files: Vec::new(), ..loaded.manifest });
         compared += 1;
     }
-    assert!(compared >= 8, "only {compared} could be compared");
+    assert!(compared >= 15, "only {compared} could be compared");
 }
 
 #[test]
@@ -221,6 +229,81 @@ fn settings_for_roles_make_no_role() {
 }
 
 #[test]
+fn a_local_check_takes_the_place_of_the_one_beside_it() {
+    let (folder, file) = write(
+        "[defaults]\nready = { fd = 3 }\n[services.a]\ncommand = \"./a\"\n\
+         ready = { http = \"http://127.0.0.1:1/\", timeout = \"5m\" }\n",
+    );
+    let ready = read(&file).expect("a good one").manifest.services["a"].ready.clone().expect("a check");
+    assert!(matches!(ready.check, Check::Probe(Probe::Http(_))), "its own beats `[defaults]`");
+    fs::write(folder.path().join("services.local.toml"), "[services.a]\nready.tcp = \"127.0.0.1:1\"\n")
+        .expect("local changes");
+    let ready = read(&file).expect("a good one").manifest.services["a"].ready.clone().expect("a check");
+    assert!(matches!(ready.check, Check::Probe(Probe::Tcp(_))));
+    assert_eq!(ready.timeout.as_secs(), 300, "the rest of it stays");
+}
+
+/// Of an external service nothing but that it is ready can be waited for; of others it must be asked for.
+#[test]
+fn a_plain_dependency_on_an_external_service_means_ready() {
+    let rest = "[services.db]\nready.tcp = \"127.0.0.1:5432\"\n[services.b]\ncommand = \"./b\"\n";
+    for list in ["depends_on = [\"db\", \"b\"]", "depends_on = { db = {}, b = { restart = true } }"] {
+        let manifest = manifest(&format!("[services.a]\ncommand = \"./a\"\n{list}\n{rest}"));
+        assert!(manifest.services["db"].external() && !manifest.services["b"].external());
+        let on = &manifest.services["a"].depends_on;
+        assert_eq!((on["db"].condition, on["b"].condition), (Condition::Ready, Condition::Started), "{list}");
+    }
+    // The list is merged with a table, and neither loses what it says.
+    let (folder, file) = write(&format!("[services.a]\ncommand = \"./a\"\ndepends_on = [\"db\", \"b\"]\n{rest}"));
+    let local = folder.path().join("services.local.toml");
+    fs::write(&local, "[services.a]\ndepends_on.b = \"ready\"\n").expect("local changes");
+    let on = read(&file).expect("a good one").manifest.services["a"].depends_on.clone();
+    assert_eq!((on["db"].condition, on["b"].condition), (Condition::Ready, Condition::Ready));
+    let table = "depends_on = { db = \"ready\", b = { condition = \"ready\", restart = true } }";
+    fs::write(&file, format!("[services.a]\ncommand = \"./a\"\n{table}\n{rest}")).expect("a manifest");
+    fs::write(&local, "[services.a]\ndepends_on = [\"b\"]\n").expect("local changes");
+    let on = read(&file).expect("a good one").manifest.services["a"].depends_on.clone();
+    assert_eq!((on["b"].condition, on["b"].restart), (Condition::Ready, true));
+}
+
+#[test]
+fn isolation_is_for_services_with_a_role() {
+    let role = "role = \"arn:aws:iam::033145145979:role/a\"";
+    for (keys, isolated) in [("", false), (role, true), ("isolate = true", true)] {
+        assert_eq!(manifest(&format!("[services.a]\ncommand = \"./a\"\n{keys}\n")).services["a"].isolate, isolated);
+    }
+    let text = format!("[services.a]\ncommand = \"./a\"\nisolate = false\n{role}\n");
+    assert!(!manifest(&text).services["a"].isolate);
+}
+
+#[test]
+fn a_folder_is_no_glob() {
+    let (folder, file) = write("[services.a]\ncommand = \"./a\"\nwatch = [\"src\", \"notes\"]\n");
+    read(&file).expect("nothing says that they are folders");
+    fs::create_dir(folder.path().join("src")).expect("a folder");
+    let text = read(&file).expect_err("it watches nothing in the folder").render(Colour::Plain);
+    assert!(text.contains("`src` is a folder") && text.contains("`src/**/*`") && !text.contains("notes` is"), "{text}");
+}
+
+#[test]
+fn what_means_the_same_is_equal() {
+    let service = |keys: &str| manifest_in("/", &format!("[services.a]\ncommand = \"./a\"\n{keys}\n"));
+    for (one, other) in [
+        ("watch = [\"b/*\", \"a\"]", "watch = [\"a\", \"./b//*\", \"a\"]"),
+        ("limits = { as = \"1GiB\", core = 0 }", "limits = { core = \"0B\", as = 1073741824 }"),
+        ("limits.cpu = 60", "limits.cpu = { soft = \"1m\", hard = \"60s\" }"),
+        ("user = 7\numask = \"22\"", "user = \"007\"\numask = \"0o022\""),
+        ("ready.tcp = \"[::1]:80\"", "ready = { tcp = \"[0::1]:80\", timeout = \"60s\", interval = \"500ms\" }"),
+        ("live.http = \"http://h\"", "live = { http = \"http://h:80/\", failures = 3 }"),
+        ("limits = { memory = \"unlimited\" }\nnice = 0", "limits = {}\nnice = 0"),
+    ] {
+        assert_eq!(service(one), service(other));
+    }
+    assert_ne!(service("ready.fd = 3"), service("ready.fd = 4"));
+    assert_ne!(service("nice = 0"), service(""), "what is not said is inherited");
+}
+
+#[test]
 fn an_expanded_value_stays_one_word_and_runs_nothing() {
     let manifest = manifest("[services.a]\ncommand = \"./a --x ${WORDS} ${NONE:-a b}\"\n");
     let expected = Command::Exec(["./a", "--x", "two words; and more", "a b"].map(str::to_owned).to_vec());
@@ -229,11 +312,13 @@ fn an_expanded_value_stays_one_word_and_runs_nothing() {
 
 #[test]
 fn no_secret_is_shown_by_config_or_by_an_error() {
-    let text = "[services.a]\ncommand = \"./a --token ${API_TOKEN}\"\nenv = { DB_PASSWORD = \"hunter2\", N = \"x${API_TOKEN}x\" }\n";
+    let text = "[services.a]\ncommand = \"./a --token ${API_TOKEN}\"\nenv = { DB_PASSWORD = \"hunter2\", N = \"x${API_TOKEN}x\" }\n\
+        ready.http = \"http://${DB_HOST}/?t=${API_TOKEN}\"\n";
     let (_folder, file) = write(text);
     let loaded = read(&file).expect("a good one");
     let shown = format!("{}{:?}", print(&loaded), loaded.origins);
     assert!(!shown.contains("hunter2") && !shown.contains("t0p-s3cret"), "{shown}");
+    assert!(shown.contains("ready = { http = \"http://db.local:80/?t=***\""), "{shown}");
     for fault in ["bogus = 1", "not toml at all", "env.x = ["] {
         let shown = refusal(&format!("{text}{fault}\n[services.b]\nenv = {{ A_SECRET = \"hunter2\" \n"));
         assert!(!shown.contains("hunter2"), "{shown}");
@@ -318,86 +403,4 @@ fn colours_are_asked_for() {
 fn the_schema_is_json_with_descriptions() {
     let text = schema();
     assert!(text.contains("\"$schema\"") && text.contains("\"description\"") && text.contains("\"inherit_aws\""));
-}
-
-/// Words that manifests are made of, so that random texts get past the first line.
-fn scraps() -> impl Strategy<Value = String> {
-    let scrap = prop_oneof![
-        proptest::sample::select(vec![
-            "[services.a]",
-            "[services.b]",
-            "[defaults]",
-            "[aws]",
-            "[sandbox]",
-            "[services.a.role]",
-            "command",
-            "role",
-            "depends_on",
-            "env",
-            "env_file",
-            "backoff",
-            "restart",
-            "stop_signal",
-            "buckets",
-            "session_name",
-            "policy",
-            " = ",
-            "\n",
-            "\"",
-            "'",
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ".",
-            "${X}",
-            "${",
-            "$$",
-            "\"a\"",
-            "1",
-            "-1",
-            "true",
-            "\"10s\"",
-            "99999999999999999999",
-            "0x",
-            "1979-05-27",
-            "\"arn:aws:iam::033145145979:role/a\"",
-            "é",
-            "\t",
-            "\r\n",
-            "\"\"\"",
-            "#",
-            "SECRET=",
-            "\u{0}",
-        ])
-        .prop_map(str::to_owned),
-        "\\PC{0,4}",
-    ];
-    proptest::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_text_makes_the_reader_panic(text in prop_oneof![scraps(), "\\PC*"]) {
-        let (_folder, file) = write(&text);
-        match read(&file) {
-            Ok(loaded) => prop_assert!(!print(&loaded).is_empty()),
-            Err(problems) => {
-                prop_assert!(problems.render(Colour::Plain).contains("; nothing was started"));
-                prop_assert!(problems.count() > 0);
-            }
-        }
-    }
-
-    #[test]
-    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let (_folder, file) = write("");
-        fs::write(&file, bytes).expect("a manifest");
-        if let Err(problems) = read(&file) {
-            prop_assert!(problems.render(Colour::Styled).contains("nothing was started"));
-        }
-    }
 }

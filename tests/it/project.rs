@@ -178,6 +178,15 @@ impl Project {
         url.expect("a service in the sandbox").to_owned()
     }
 
+    /// The project's cgroups: where devsup says it made them, and where it would.
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
+        let Some(state) = self.state() else { return Vec::new() };
+        let noted = fs::read_to_string(state.join("cgroup")).unwrap_or_default();
+        let name = format!("devsup-{}", state.file_name().expect("its id").display());
+        let here = devsup::sys::cgroup::own().map(|own| own.join(name));
+        noted.lines().map(PathBuf::from).chain(here).filter(|path| path.exists()).collect()
+    }
+
     /// Waits until no process of this project lives: a keeper ends a moment after the tree it kept.
     pub(crate) fn until_gone(&self) {
         wait_until("everything is gone", || self.alive().is_empty());
@@ -232,12 +241,17 @@ impl Drop for Project {
         while !self.alive().is_empty() && monotonic() < until {
             thread::sleep(Duration::from_millis(20));
         }
-        let left = self.alive();
+        let (groups, left) = (self.cgroups(), self.alive());
         for (pid, _) in &left {
             kill(Pid::from_raw(i32::try_from(*pid).expect("a pid")), Signal::SIGKILL).ok();
         }
+        for path in &groups {
+            crate::groups::remove(path);
+        }
         if !thread::panicking() {
             assert!(ended.is_some(), "`down` did not end: {:#?}", down.so_far());
+            let in_order = ended.is_some_and(|status| status.success());
+            assert!(!in_order || groups.is_empty(), "cgroups left after `down`: {groups:?}");
             assert!(left.is_empty(), "left after `down`: {left:#?}\n{:#?}", down.so_far());
         }
     }

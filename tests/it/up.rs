@@ -1,12 +1,15 @@
 //! Daily use of the real binary, with the sandbox as AWS: what a person types, sees and relies on.
 
 mod attach;
+mod attached;
 mod commands;
 mod credentials;
 mod environment;
+mod identity;
 mod logs;
 mod order;
 mod refused;
 mod story;
 mod terminal;
 mod until;
+mod watched;

@@ -11,6 +11,7 @@ struct Case {
     lease: Option<Credentials>,
     sandbox: Option<SandboxBase>,
     profile: Option<&'static str>,
+    login: Option<Login>,
 }
 
 impl Case {
@@ -29,6 +30,7 @@ impl Case {
             lease: Some(lease),
             sandbox: None,
             profile: None,
+            login: None,
         }
     }
 
@@ -64,6 +66,7 @@ impl Case {
             run: 3,
             mark: "shop/a#3".into(),
             inherited: &self.inherited,
+            login: self.login.as_ref(),
             env_files: self.files.clone(),
             credentials: self.lease.as_ref(),
             region: Some("eu-west-1"),
@@ -239,4 +242,33 @@ fn only_devsups_own_secrets_are_redacted() {
         child.redactions(&Name::new("a")),
         expected.map(|(label, secret)| (label.to_owned(), secret.to_owned()))
     );
+}
+
+#[test]
+fn with_a_user_of_its_own_it_gets_that_home_and_nothing_of_the_callers_session() {
+    let session = [
+        ("HOME", "/home/alice"),
+        ("USER", "alice"),
+        ("LOGNAME", "alice"),
+        ("SHELL", "/bin/zsh"),
+        ("XDG_RUNTIME_DIR", "/run/user/1000"),
+        ("SSH_AUTH_SOCK", "/tmp/agent"),
+        ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus"),
+        ("LANG", "C.UTF-8"),
+    ];
+    let mut case = Case::new(&session).env(&[("SHELL", "/bin/dash")]);
+    case.login = Some(Login { name: "svc-a".into(), home: "/srv/a".into(), shell: "/usr/sbin/nologin".into() });
+    let names = ["HOME", "USER", "LOGNAME", "SHELL", "LANG"];
+    for clean in [false, true] {
+        case.service.clean_env = clean;
+        let child = case.child();
+        let theirs = [Some("/srv/a"), Some("svc-a"), Some("svc-a"), Some("/bin/dash"), Some("C.UTF-8")];
+        assert_eq!(values(&child, &names), theirs, "what the manifest says itself wins");
+        let of_caller = |text: &str| text.contains("alice") || text.contains("1000") || text.contains("agent");
+        assert!(child.variables.iter().all(|variable| !of_caller(&variable.value.to_string_lossy())));
+        assert!(child.scrubbed.iter().any(|name| name == "SSH_AUTH_SOCK"));
+    }
+    case.login = None;
+    case.service.clean_env = false;
+    assert_eq!(value(&case.child(), "XDG_RUNTIME_DIR"), Some("/run/user/1000"));
 }

@@ -1,6 +1,7 @@
 //! `devsup ps SVC`: one service whole: why it is so, what happens next, and its last lines.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -8,7 +9,8 @@ use jiff::tz::TimeZone;
 use super::table::{Mode, colour, dash, next, role, status, uptime};
 use super::{clock, count};
 use crate::cli::paint::Paint;
-use crate::cli::seam::api::{CredentialsJson, ExitJson, Service, Tree};
+use crate::cli::seam::api::{CredentialsJson, ExitJson, PastRunJson, Service, Tree};
+use crate::manifest::Secs;
 
 /// What the detail view needs beside the service.
 pub(crate) struct Setting<'a> {
@@ -39,6 +41,12 @@ pub(crate) fn service(service: &Service, setting: &Setting<'_>) -> String {
             writeln!(text, "    {line}").ok();
         }
     }
+    if !service.exits.is_empty() {
+        writeln!(text, "  {}", paint.dim("last exits")).ok();
+        for past in service.exits.iter().rev() {
+            writeln!(text, "    {}", past_run(past, setting)).ok();
+        }
+    }
     if !setting.lines.is_empty() {
         writeln!(text, "  {}", paint.dim("last lines")).ok();
         for line in setting.lines {
@@ -55,6 +63,7 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
         Tree::Session => "session",
     };
     let process = match (service.pid, service.run) {
+        (None, None) if service.external => "not devsup's: it is only watched".to_owned(),
         (Some(pid), Some(run)) => format!("pid {pid}, run {run}, tree kept by {tree}, isolation {}", service.isolation),
         (Some(pid), None) => format!("pid {pid}"),
         (None, Some(run)) => format!("none; the last was run {run}"),
@@ -73,11 +82,12 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
         ("status", (colour(service))(setting.paint, &status(service))),
         ("why", service.why.clone().unwrap_or_default()),
         ("next", next(service).unwrap_or_default()),
+        ("says", service.said.clone().unwrap_or_default()),
         ("since", at(&service.since)),
         ("process", process),
         ("uptime", uptime(service)),
-        ("restarts", restarts(service)),
-        ("last exit", service.exit.map(exit).unwrap_or_default()),
+        ("restarts", if service.external { String::new() } else { restarts(service) }),
+        ("last exit", service.exit.map(exit).filter(|_| service.exits.is_empty()).unwrap_or_default()),
         ("role", role),
         ("credentials", dash(&service.credentials_text)),
         ("", service.credentials.as_ref().map(|held| key(held, setting)).unwrap_or_default()),
@@ -87,6 +97,14 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
         ("ports", ports.join(", ")),
         ("lost lines", lost(service)),
     ]
+}
+
+/// `14:05:12  run 4  exit 1 after 2s, crashed`
+fn past_run(past: &PastRunJson, setting: &Setting<'_>) -> String {
+    let at = clock(&past.at, setting.now, &setting.zone);
+    let after = past.uptime_s.map(|seconds| format!(" after {}", Secs(Duration::from_secs(seconds))));
+    let ended = past.exit.map(|how| format!("{}{}, ", exit(how), after.unwrap_or_default())).unwrap_or_default();
+    format!("{at}  run {}  {ended}{}", past.run, past.what)
 }
 
 fn restarts(service: &Service) -> String {

@@ -1,6 +1,8 @@
 //! Services in every state, as the daemon describes them, for the snapshots of whatever is rendered.
 
-use crate::cli::seam::api::{CredentialsJson, ExitJson, HeldJson, Project, RefusalJson, Service, Tree, VERSION, Watch};
+use crate::cli::seam::api::{
+    CredentialsJson, ExitJson, HeldJson, PastRunJson, Project, RefusalJson, Service, Tree, VERSION, Watch,
+};
 use crate::manifest::Delivery;
 use crate::supervisor::{By, State, Want};
 
@@ -41,6 +43,8 @@ pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
         overdue: false,
         user: None,
         tty: false,
+        exits: Vec::new(),
+        waits_for: Vec::new(),
     }
 }
 
@@ -119,6 +123,32 @@ pub(crate) fn held(name: &str) -> Service {
     }
 }
 
+/// Not ready within its time, and left running.
+pub(crate) fn late(name: &str) -> Service {
+    Service {
+        pid: Some(4150),
+        run: Some(2),
+        overdue: true,
+        said: Some("waiting for the index".into()),
+        why: Some("not ready after 1m 30s: connection refused".into()),
+        next: Some(format!("it is left running and its check goes on; or `devsup restart {name}`")),
+        exits: vec![past(1, Some(ExitJson::Code(1)), Some(2), "crashed")],
+        ..plain(service(name, State::Starting, "starting 1m 35s, not ready in time"))
+    }
+}
+
+/// Somebody else runs it.
+pub(crate) fn external(name: &str, there: bool) -> Service {
+    let state = if there { State::Running } else { State::Waiting };
+    let status = if there { "there (external)" } else { "not there: connection refused" };
+    let next = (!there).then(|| "asked again and again; devsup does not run it, it only watches it".to_owned());
+    Service { external: true, ready: there, next, ..plain(service(name, state, status)) }
+}
+
+pub(crate) fn past(run: u32, exit: Option<ExitJson>, uptime_s: Option<u64>, what: &str) -> PastRunJson {
+    PastRunJson { run, at: "2026-03-02T14:05:09Z".into(), exit, uptime_s, what: what.into() }
+}
+
 pub(crate) fn plain(service: Service) -> Service {
     Service { role: None, delivery: None, credentials: None, credentials_text: "–".into(), ..service }
 }
@@ -132,20 +162,37 @@ pub(crate) fn all_states() -> Vec<Service> {
         backoff("c"),
         held("d"),
         Service {
-            exit: Some(ExitJson::Signal(9)),
-            run: Some(1),
+            exit: Some(ExitJson::Code(1)),
+            run: Some(5),
+            why: Some("gave up after 3 crashes (max_restarts = 2)".into()),
+            next: Some("`devsup restart e` tries again".into()),
+            exits: vec![
+                past(1, None, None, "command `x`: no such file"),
+                past(2, Some(ExitJson::Signal(15)), Some(4000), "replaced (file changed: src/x.py (and 3 more))"),
+                past(3, Some(ExitJson::Signal(9)), Some(2), "crashed"),
+                past(5, Some(ExitJson::Code(1)), Some(0), "crashed"),
+            ],
             ..plain(service("e", State::Failed, "failed: exit 1"))
         },
-        Service { depends_on: vec!["db".into()], ..plain(service("f", State::Waiting, "waiting for db")) },
+        Service {
+            depends_on: vec!["db".into()],
+            waits_for: vec!["db".into()],
+            why: Some("db is not there: connection refused".into()),
+            next: Some("starts when db is there".into()),
+            ..plain(service("f", State::Waiting, "waiting for db"))
+        },
         Service { pid: Some(4130), run: Some(1), ..plain(service("g", State::Starting, "starting 4s")) },
         Service {
             pid: Some(4131),
             run: Some(2),
-            next: Some("SIGKILL in 7s".into()),
-            ..plain(service("h", State::Stopping, "stopping 2s"))
+            next: Some("over when the tree is empty".into()),
+            ..plain(service("h", State::Stopping, "stopping 2s, SIGKILL in 7s"))
         },
         Service { inherit_aws: true, ..plain(running("legacy", 4140)) },
         Service { exit: Some(ExitJson::Code(0)), run: Some(1), ..one_shot },
+        late("late"),
+        external("pg", true),
+        external("queue", false),
         Service { want: Want::Down, autostart: false, ..plain(service("tool", State::Stopped, "stopped")) },
     ]
 }

@@ -53,7 +53,7 @@ fn row(service: &Service) -> Vec<Cell> {
         Cell { text: status(service), paint: colour(service) },
         Cell::plain(dash(&pid)),
         Cell::plain(dash(&uptime(service))),
-        Cell::plain(service.restarts.to_string()),
+        Cell::plain(if service.external { dash("") } else { service.restarts.to_string() }),
         Cell::plain(role(service)),
         Cell { text: service.credentials_text.clone(), paint: credentials_colour(service) },
     ]
@@ -92,6 +92,7 @@ pub(crate) fn dash(text: &str) -> String {
 pub(crate) fn colour(service: &Service) -> fn(Paint, &str) -> String {
     match service.state {
         State::Running if service.ready => Paint::green,
+        _ if service.overdue => Paint::red,
         State::Running | State::Starting | State::Stopping | State::Waiting => Paint::yellow,
         State::Backoff | State::Failed => Paint::red,
         State::Stopped | State::Done => Paint::dim,

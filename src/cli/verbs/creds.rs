@@ -57,7 +57,7 @@ impl Creds {
             timeout_ms: None,
             no_deps: false,
             force: false,
-            environment: Some(context.handed()),
+            environment: connection.handed(context),
         };
         let done: Done = connection.client.post("/v1/refresh", &request).await?;
         say_notes(context, &done);

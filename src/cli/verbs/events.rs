@@ -83,6 +83,8 @@ fn show(context: &Context, line: &str) -> Result<(), Failure> {
     let (terminal, zone) = (&context.terminal, TimeZone::system());
     match (terminal.format, serde_json::from_str::<Event>(line)) {
         (Format::Table, Ok(event)) => terminal.print(&render::event::event(&event, context.now(), &zone, terminal.out)),
+        // What a crash tore off is no event, and no JSON.
+        (_, Err(_)) if serde_json::from_str::<serde_json::Value>(line).is_err() => Ok(()),
         // A line of a newer daemon is shown as it is, rather than not.
         (Format::Json, _) | (Format::Table, Err(_)) => terminal.print(&format!("{line}\n")),
     }

@@ -10,12 +10,13 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::project::{connect, segment};
 use crate::cli::seam::api::Environment;
+use crate::sys::identity;
 use crate::sys::tty::become_command;
 
-/// Run a command in the environment, folder and credentials a new run of the service would get
+/// Run a command in the environment, folder and credentials a new run of the service would get, as its user
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The command takes devsup's place: your terminal, your session. Neither `stop` nor a\nrotation touches it; its credentials end when they expire.\n\nExit code: its own; 125 when devsup fails before it, 126 and 127 as in a shell.\n\nExamples:\n  devsup exec a -- aws s3 ls s3://bucket1\n  devsup exec a -- bash\n  devsup exec a            (the service's own command)\n"
+    after_help = "The command takes devsup's place: your terminal, your session. Neither `stop` nor a\nrotation touches it; its credentials end when they expire; its limits and\nisolation are yours, not the service's.\n\nExit code: its own; 125 when devsup fails before it, 126 and 127 as in a shell.\n\nExamples:\n  devsup exec a -- aws s3 ls s3://bucket1\n  devsup exec a -- bash\n  devsup exec a            (the service's own command)\n"
 )]
 pub(crate) struct Exec {
     /// Which service
@@ -33,6 +34,12 @@ impl Exec {
         let env: Vec<(OsString, OsString)> =
             environment.env.into_iter().map(|variable| (variable.name, variable.value)).collect();
         let env = at_this_terminal(env, &context.env);
+        if let Some(who) = &environment.identity {
+            identity::assume(who.uid, who.gid, &who.groups).map_err(|error| {
+                let what = format!("service `{}`: this command cannot become its user, uid {}", self.service, who.uid);
+                Failure::new(Kind::Own, what).cause(error).hint("only root becomes another user: sudo devsup exec")
+            })?;
+        }
         let folder = Path::new(&environment.working_dir);
         if let Err(error) = std::env::set_current_dir(folder) {
             return Err(Failure::new(Kind::Own, format!("service `{}`: folder `{}`", self.service, folder.display()))

@@ -11,8 +11,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
 use crate::cli::project::{locate, no_such_service};
+use crate::cli::remote_logs;
 use crate::cli::seam::api::Service;
-use crate::cli::seam::control::{Client, Found};
+use crate::cli::seam::control::{Client, Found, Ownership};
 use crate::cli::seam::show::{Printer, Style};
 use crate::cli::values::{Moment, Tail};
 use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
@@ -77,9 +78,9 @@ const TERMINAL_TAIL: usize = 200;
 impl Logs {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
         let found = locate(context)?;
-        let folder = found.folder.join("logs");
+        let folder = found.logs.clone();
         if self.daemon {
-            return self.own_log(context, &found.folder.join("daemon.log"));
+            return self.own_log(context, &found.folder.join("daemon.log"), found.kind);
         }
         let filter = self.filter(context)?;
         let names = self.names(&found, &folder).await?;
@@ -89,16 +90,7 @@ impl Logs {
         if self.path {
             return paths(context, &folder, &self.services, self.run);
         }
-        let tail = match self.tail {
-            Some(Tail::Lines(lines)) => Some(lines),
-            None if context.terminal.interactive && !self.narrowed() => {
-                context
-                    .terminal
-                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
-                Some(TERMINAL_TAIL)
-            }
-            Some(Tail::All) | None => None,
-        };
+        let tail = self.lines(context);
         let style = Style {
             format: context.terminal.log_format(),
             prefix: !self.no_log_prefix,
@@ -112,13 +104,30 @@ impl Logs {
                 .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
         }
         let printer = Printer::new(style, &names);
-        print(context, Query { logs: folder, services: names, tail, follow: self.follow, filter }, printer)?;
+        let query = Query { logs: folder, services: names, tail, follow: self.follow, filter };
+        if remote_logs::closed(&query.logs) {
+            let client = Client::connect(&found.socket).await?;
+            remote_logs::print(&client, &query, printer).await?;
+        } else {
+            print(context, query, printer)?;
+        }
         Ok(Code::OK)
     }
 
-    /// Who says what is wanted wants all of it.
-    fn narrowed(&self) -> bool {
-        self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous
+    /// How much of the past; `None`: all. Who says what is wanted wants all of it.
+    fn lines(&self, context: &Context) -> Option<usize> {
+        let narrowed =
+            self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous;
+        match self.tail {
+            Some(Tail::Lines(lines)) => Some(lines),
+            None if context.terminal.interactive && !narrowed => {
+                context
+                    .terminal
+                    .say(format_args!("the last {TERMINAL_TAIL} lines of each; all of them: devsup logs -n all"));
+                Some(TERMINAL_TAIL)
+            }
+            Some(Tail::All) | None => None,
+        }
     }
 
     fn filter(&self, context: &Context) -> Result<Filter, Failure> {
@@ -153,7 +162,11 @@ impl Logs {
     /// Those named, checked; else all that have a log or could have one.
     async fn names(&self, found: &Found, folder: &Path) -> Result<Vec<Name>, Failure> {
         let mut known = folders(folder);
-        if known.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
+        if remote_logs::closed(folder) {
+            let client = Client::connect(&found.socket).await?;
+            let services: Vec<Service> = client.get("/v1/services").await?;
+            known = services.into_iter().map(|service| service.name).collect();
+        } else if known.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
             known.extend(ask(found).await);
         }
         known.sort();
@@ -167,7 +180,7 @@ impl Logs {
     }
 
     /// `daemon.log` is plain text; following it looks four times a second.
-    fn own_log(&self, context: &Context, path: &Path) -> Result<Code, Failure> {
+    fn own_log(&self, context: &Context, path: &Path, kind: Ownership) -> Result<Code, Failure> {
         if self.path {
             context.terminal.print(&format!("{}\n", path.display()))?;
             return Ok(Code::OK);
@@ -175,6 +188,10 @@ impl Logs {
         let unreadable = |error: io::Error| {
             Failure::new(Kind::Failed, format!("devsup's own log `{}` cannot be read", path.display())).cause(error)
         };
+        if kind == Ownership::System {
+            return Err(Failure::new(Kind::Failed, "the log of a unit's devsup is in the journal")
+                .hint("journalctl -u UNIT, the name of its unit"));
+        }
         let mut file = fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unreadable)?;

@@ -1,5 +1,6 @@
 //! One file a verb: its flags, its help with an example, and what it does.
 
+pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod creds;
@@ -12,8 +13,10 @@ pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod ps;
+pub(crate) mod reload;
 pub(crate) mod sandbox;
 pub(crate) mod start;
+pub(crate) mod unit;
 pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod wait;

@@ -9,6 +9,7 @@ use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure};
 use crate::cli::project::{Connection, Watching, choose, connect, gone, look};
+use crate::cli::remote_logs;
 use crate::cli::render::{detail, table};
 use crate::cli::seam::api::{Service, Watch};
 use crate::cli::seam::show;
@@ -47,7 +48,7 @@ impl Ps {
         for warning in &watch.project.warnings {
             context.terminal.say(format_args!("{} {warning}", context.terminal.err.yellow("warning:")));
         }
-        context.terminal.print(&self.text(context, &connection, &watch)?)?;
+        context.terminal.print(&self.text(context, &connection, &watch).await?)?;
         self.code(&watch)
     }
 
@@ -59,12 +60,12 @@ impl Ps {
         Ok(chosen)
     }
 
-    fn text(&self, context: &Context, connection: &Connection, watch: &Watch) -> Result<String, Failure> {
+    async fn text(&self, context: &Context, connection: &Connection, watch: &Watch) -> Result<String, Failure> {
         let chosen = self.chosen(watch)?;
         Ok(match (context.terminal.format, self.services.len(), chosen.as_slice()) {
             (Format::Json, _, _) => chosen.iter().map(json_line).collect(),
             (Format::Table, 1, [service]) => {
-                let lines = last_lines(connection, &service.name);
+                let lines = last_lines(connection, &service.name).await;
                 detail::service(service, &context.setting(&watch.project, &lines))
             }
             (Format::Table, _, _) => {
@@ -90,7 +91,7 @@ impl Ps {
         if context.terminal.interactive && context.terminal.format == Format::Table {
             loop {
                 let watch = look(context, &connection.client).await?;
-                let text = self.text(context, connection, &watch)?;
+                let text = self.text(context, connection, &watch).await?;
                 context.terminal.print(&format!("\x1b[H\x1b[2J{text}"))?;
                 sleep(Duration::from_secs(1)).await;
             }
@@ -99,28 +100,36 @@ impl Ps {
         let mut ended_well = false;
         while let Some(watch) = watching.next().await? {
             ended_well = watch.project.shutting_down;
-            context.terminal.print(&self.text(context, connection, &watch)?)?;
+            context.terminal.print(&self.text(context, connection, &watch).await?)?;
         }
         if ended_well { Ok(Code::OK) } else { Err(gone()) }
     }
 }
 
 /// The newest lines, as `logs` would show them; a log that cannot be read is no reason to show nothing else.
-fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
+async fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
     let name = Name::new(service);
     let query = Query {
-        logs: connection.found.folder.join("logs"),
+        logs: connection.found.logs.clone(),
         services: vec![name.clone()],
         tail: Some(LAST_LINES),
         follow: false,
         filter: Filter::default(),
     };
-    let Ok(mut reader) = Reader::open(query) else { return Vec::new() };
     let style = show::Style { format: show::Format::Text, prefix: false, times: false, color: false, terminal: false };
     let mut printer = show::Printer::new(style, &[name]);
     let mut text = Vec::new();
-    while let Ok(Some(entry)) = reader.next(None) {
-        printer.line(&entry, &mut text);
+    if remote_logs::closed(&query.logs) {
+        let Ok(mut lines) = remote_logs::open(&connection.client, &query).await else { return Vec::new() };
+        while let Ok(Some(line)) = lines.next().await {
+            if let Some(entry) = show::entry(&line) {
+                printer.line(&entry, &mut text);
+            }
+        }
+    } else if let Ok(mut reader) = Reader::open(query) {
+        while let Ok(Some(entry)) = reader.next(None) {
+            printer.line(&entry, &mut text);
+        }
     }
     String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
 }

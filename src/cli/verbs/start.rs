@@ -10,10 +10,11 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::outcome::{Goal, Standing, reached, standing, survivor, troubles};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
+use crate::cli::render::list;
 use crate::cli::seam::api::{Done, Service, ServicesRequest, Watch};
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
-use crate::supervisor::State;
+use crate::supervisor::{State, Want};
 
 /// Which services.
 #[derive(Debug, Args)]
@@ -97,12 +98,16 @@ impl Start {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
         let connection = connect(context).await?;
         let request =
-            ServicesRequest { no_deps: self.no_deps, environment: Some(context.handed()), ..self.which.request() };
+            ServicesRequest { no_deps: self.no_deps, environment: connection.handed(context), ..self.which.request() };
         let done = post(context, &connection, "/v1/start", &request).await?;
         let goal = goal(self.wait);
-        until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new()))
-            .await?;
-        report(context, "started", &done);
+        let watched =
+            until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &BTreeMap::new()))
+                .await?;
+        if !watched.is_empty() {
+            context.terminal.say(format_args!("watching  {}", watched.join(" ")));
+        }
+        report(context, "started", &done, &watched);
         Ok(Code::OK)
     }
 }
@@ -120,7 +125,7 @@ impl Restart {
             timeout_ms: self.timeout.map(milliseconds),
             no_deps: self.no_deps,
             force: self.force,
-            environment: Some(context.handed()),
+            environment: connection.handed(context),
             ..self.which.request()
         };
         let done = post(context, &connection, "/v1/restart", &request).await?;
@@ -129,7 +134,7 @@ impl Restart {
         let before = before.into_iter().filter(|(name, _)| named(name)).collect();
         let goal = goal(self.wait);
         until(context, &connection.client, None, |watch| started(watch, &done.services, goal, &before)).await?;
-        report(context, "restarted", &done);
+        report(context, "restarted", &done, &[]);
         Ok(Code::OK)
     }
 }
@@ -140,7 +145,7 @@ impl Stop {
         let request = ServicesRequest { timeout_ms: self.timeout.map(milliseconds), ..self.which.request() };
         let done = post(context, &connection, "/v1/stop", &request).await?;
         until(context, &connection.client, None, |watch| stopped(watch, &done.services)).await?;
-        report(context, "stopped", &done);
+        report(context, "stopped", &done, &[]);
         Ok(Code::OK)
     }
 }
@@ -156,26 +161,29 @@ async fn post(
     Ok(done)
 }
 
-fn report(context: &Context, word: &str, done: &Done) {
-    let names = unsaid(&done.services, &done.notes);
+fn report(context: &Context, word: &str, done: &Done, but: &[String]) {
+    let mut names = unsaid(&done.services, &done.notes);
+    names.retain(|name| !but.contains(name));
     if !names.is_empty() {
         context.terminal.say(format_args!("{word}  {}", names.join(" ")));
     }
 }
 
-/// A run newer than the one before has come to the goal, or there is a lasting reason why none will.
+/// A run newer than the one before has come to the goal, or there is a lasting reason why none will. Names those that
+/// somebody else runs.
 fn started(
     watch: &Watch,
     names: &[String],
     goal: Goal,
     before: &BTreeMap<String, u32>,
-) -> Result<Verdict<()>, Failure> {
+) -> Result<Verdict<Vec<String>>, Failure> {
     let chosen = choose_some(names, watch)?;
+    overruled(&chosen, Want::Up)?;
     let laggards: Vec<String> = chosen
         .iter()
         .filter(|service| {
             let now = standing(service, &watch.services);
-            let is_new = service.run > before.get(&service.name).copied();
+            let is_new = service.external || service.run > before.get(&service.name).copied();
             // Refused and blocked need no new run to be known; anything else must be said of the new one.
             let lasting = matches!(now, Standing::Refused(_) | Standing::Blocked { .. });
             !(lasting || is_new && reached(&now, goal))
@@ -183,7 +191,8 @@ fn started(
         .map(|service| service.name.clone())
         .collect();
     if laggards.is_empty() {
-        return troubles(&chosen, &watch.services).map_or(Ok(Verdict::Over(())), Err);
+        let watched = chosen.iter().filter(|service| service.external).map(|service| service.name.clone()).collect();
+        return troubles(&chosen, &watch.services, goal).map_or(Ok(Verdict::Over(watched)), Err);
     }
     Ok(Verdict::Waiting(laggards))
 }
@@ -198,6 +207,7 @@ fn stopped(watch: &Watch, names: &[String]) -> Result<Verdict<()>, Failure> {
     if left.is_empty() {
         return Ok(Verdict::Over(()));
     }
+    overruled(&left, Want::Down)?;
     let survivors: Vec<String> = left.iter().filter_map(|service| survivor(service)).collect();
     if survivors.len() == left.len() {
         let mut failure = Failure::new(Kind::Failed, "not everything could be ended, SIGKILL included");
@@ -205,6 +215,21 @@ fn stopped(watch: &Watch, names: &[String]) -> Result<Verdict<()>, Failure> {
         return Err(failure);
     }
     Ok(Verdict::Waiting(left.iter().map(|service| service.name.clone()).collect()))
+}
+
+/// What was asked for here was undone by somebody who asked later: it will not come any more.
+fn overruled(chosen: &[&Service], wanted: Want) -> Result<(), Failure> {
+    let names: Vec<String> =
+        chosen.iter().filter(|service| service.want != wanted).map(|service| service.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let done = match wanted {
+        Want::Up => "stopped",
+        Want::Down => "started",
+    };
+    let hint = "devsup events says who";
+    Err(Failure::new(Kind::Failed, format!("another command has {done} {} meanwhile", list(&names))).hint(hint))
 }
 
 fn choose_some<'a>(names: &[String], watch: &'a Watch) -> Result<Vec<&'a Service>, Failure> {

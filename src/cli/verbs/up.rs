@@ -13,14 +13,16 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::context::{Context, request_id};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::foreground::{Foreground, Hold};
 use crate::cli::outcome::{Goal, concerned, reached, standing, troubles};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{choose, look, no_such_service};
 use crate::cli::render::list;
 use crate::cli::seam::api::{Done, UpRequest, Watch};
-use crate::cli::seam::control::{Client, Launched, Start, launch, state_folder};
+use crate::cli::seam::control::{
+    Client, Found, Launched, Start, become_system, launch, list as list_own, list_system, state_folder,
+};
 use crate::cli::seam::manifest::Loaded;
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
@@ -62,6 +64,15 @@ pub(crate) struct Up {
     /// Read a manifest that other people may write to
     #[arg(long)]
     insecure_manifest: bool,
+    /// For a systemd unit, and for everybody whom `[access]` lets in: be the daemon, in this process
+    #[arg(long, conflicts_with_all = ["detach", "wait", "exit_code_from", "own"])]
+    system: bool,
+    /// For a systemd user unit: be the daemon, in this process
+    #[arg(long, conflicts_with_all = ["detach", "wait", "exit_code_from", "system"])]
+    unit: bool,
+    /// A project of your own, though a system project runs this manifest
+    #[arg(long)]
+    own: bool,
 }
 
 impl Up {
@@ -71,6 +82,10 @@ impl Up {
         if self.dry_run {
             return self.rehearse(context, &loaded);
         }
+        if self.system || self.unit {
+            return Err(become_system(&self.start(context, &loaded)).into());
+        }
+        self.check_shared(&loaded)?;
         let began_ns = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
         let launched = launch(&self.start(context, &loaded))?;
         for warning in &launched.warnings {
@@ -87,12 +102,37 @@ impl Up {
     fn check(&self, loaded: &Loaded) -> Result<(), Failure> {
         let all: Vec<&str> = loaded.manifest.services.keys().map(Name::as_str).collect();
         let unknown = self.services.iter().chain(&self.exit_code_from).find(|name| !all.contains(&name.as_str()));
-        unknown.map_or(Ok(()), |name| Err(no_such_service(name, &all)))
+        if let Some(name) = unknown {
+            return Err(no_such_service(name, &all));
+        }
+        let ended = self.exit_code_from.as_ref().and_then(|name| loaded.manifest.services.get(name.as_str()));
+        ended.filter(|service| service.external()).map_or(Ok(()), |service| {
+            let error = format!("service `{}`: devsup does not run it, so it has no exit code", service.name);
+            Err(Failure::new(Kind::Usage, error))
+        })
+    }
+
+    /// A manifest that the whole machine shares is not brought up a second time by oversight.
+    fn check_shared(&self, loaded: &Loaded) -> Result<(), Failure> {
+        let of = |found: &Found| loaded.manifest.files.first() == Some(&found.manifest);
+        if self.own || list_own().into_iter().any(|found| found.pid.is_some() && of(&found)) {
+            return Ok(());
+        }
+        let Some(system) = list_system().into_iter().find(of) else { return Ok(()) };
+        let whose = users::name(system.owner);
+        let error = format!("this manifest is up already, as the system project `{}` of {whose}", system.name);
+        Err(Failure::new(Kind::Failed, error)
+            .hint("devsup ps, logs, restart SVC … go to it; devsup reload applies what changed")
+            .hint("devsup up --own starts a second one, of your own"))
     }
 
     fn rehearse(&self, context: &Context, loaded: &Loaded) -> Result<Code, Failure> {
         for name in self.wanted(loaded) {
             let Some(service) = loaded.manifest.services.get(&name) else { continue };
+            if service.external() {
+                context.terminal.print(&format!("would watch  {name}\n"))?;
+                continue;
+            }
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
             let command = shell_words::join(service.argv());
             context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
@@ -122,6 +162,8 @@ impl Up {
             manifest: loaded.manifest.files.first().cloned().unwrap_or_default(),
             environment: context.handed(),
             sandbox: self.sandbox,
+            unit: self.system || self.unit,
+            system: self.system,
             profile: context.globals.profile.clone(),
             region: context.globals.region.clone(),
             insecure: self.insecure_manifest,
@@ -167,7 +209,10 @@ impl Up {
         if !laggards.is_empty() {
             return Ok(Verdict::Waiting(laggards));
         }
-        troubles(&chosen, &watch.services).map_or(Ok(Verdict::Over(names)), Err)
+        // What somebody else runs was not started by us.
+        let ours = |name: &String| goal == Goal::Ready || chosen.iter().any(|one| one.name == *name && !one.external);
+        let said = names.iter().filter(|name| ours(name)).cloned().collect();
+        troubles(&chosen, &watch.services, goal).map_or(Ok(Verdict::Over(said)), Err)
     }
 
     async fn foreground(

@@ -1,8 +1,11 @@
 //! The daemon's side of the control socket: accepts, finds out who calls, and routes. A connection that says nothing costs
 //! one small task and no wake-up; garbage ends its own connection only.
 
+mod attach;
 mod routes;
 mod stream;
+
+pub(crate) use stream::unfold;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,22 +19,22 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::call::Call;
-use super::peer::{Caller, Keepers, Standing};
+use super::peer::{Caller, Keepers, Rules, Standing};
 
 /// More than this many connections of the owner at once wait in the backlog.
 const CONNECTIONS: usize = 1024;
 /// More than this many of all others are closed: no service may take the owner's place by sitting on the socket.
 const GUESTS: usize = 64;
 
-/// Binds the socket, 0600. A stale one is removed: the caller holds the project's lock, so nobody listens there.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+/// Binds the socket with this mode. A stale one is removed: the caller holds the project's lock, so nobody listens there.
+pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
@@ -46,7 +49,12 @@ pub async fn fell_silent(places: &Semaphore) {
 }
 
 /// Serves for ever; the daemon drops it when the last tree is gone.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: Keepers, places: Arc<Semaphore>) {
+pub async fn serve(
+    listener: UnixListener,
+    calls: mpsc::Sender<Call>,
+    (keepers, rules): (Keepers, Rules),
+    places: Arc<Semaphore>,
+) {
     let guests = Arc::new(Semaphore::new(GUESTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -59,17 +67,15 @@ pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, keepers: K
                 continue;
             }
         };
-        let caller = match Caller::of(stream.as_fd(), &keepers) {
+        let caller = match Caller::of(stream.as_fd(), &keepers, &rules) {
             Ok(caller) => caller,
             Err(error) => {
                 tracing::warn!(%error, "control socket: peer unknown");
                 continue;
             }
         };
-        let place = match caller.standing {
-            Standing::Owner => Some(place),
-            Standing::Inside(_) | Standing::Stranger | Standing::Ended => Arc::clone(&guests).try_acquire_owned().ok(),
-        };
+        let owner = caller.standing == Standing::Owner;
+        let place = if owner { Some(place) } else { Arc::clone(&guests).try_acquire_owned().ok() };
         if let Some(place) = place {
             let calls = calls.clone();
             drop(tokio::spawn(async move {
@@ -85,6 +91,7 @@ async fn converse(stream: UnixStream, caller: Caller, calls: mpsc::Sender<Call>)
     let served = hyper::server::conn::http1::Builder::new()
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "control socket: connection ended");

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::stream::{self, Wanted};
-use crate::control::api::{Done, Failed, FailedKind};
-use crate::control::call::{Answer, Call, CommandRequest, Question};
+use crate::control::api::{Done, Failed, FailedKind, Reloaded};
+use crate::control::call::{Answer, Call, CommandRequest, LogsWanted, Question};
 use crate::control::peer::{Caller, Right, Standing};
 
 const BODY_MAX: usize = 1024 * 1024;
@@ -24,7 +24,7 @@ pub(super) struct Desk {
     calls: mpsc::Sender<Call>,
 }
 
-type Shared = State<Arc<Desk>>;
+pub(super) type Shared = State<Arc<Desk>>;
 
 pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
     Router::new()
@@ -34,18 +34,21 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .route("/v1/services/{name}", get(service))
         .route("/v1/watch", get(watch))
         .route("/v1/events", get(events))
+        .route("/v1/logs", get(log_lines))
         .route("/v1/creds", get(creds))
         .route("/v1/environment/{name}", get(environment))
-        .route("/v1/up", command(CommandRequest::Up))
-        .route("/v1/start", command(CommandRequest::Start))
-        .route("/v1/stop", command(CommandRequest::Stop))
-        .route("/v1/restart", command(CommandRequest::Restart))
-        .route("/v1/refresh", command(CommandRequest::Refresh))
-        .route("/v1/down", command(CommandRequest::Down))
-        .route("/v1/kill", command(CommandRequest::Kill))
-        .route("/v1/hold", command(CommandRequest::Hold))
-        .route("/v1/release", command(CommandRequest::Release))
+        .route("/v1/up", command(Right::Own, CommandRequest::Up))
+        .route("/v1/start", command(Right::Operate, CommandRequest::Start))
+        .route("/v1/stop", command(Right::Operate, CommandRequest::Stop))
+        .route("/v1/restart", command(Right::Operate, CommandRequest::Restart))
+        .route("/v1/refresh", command(Right::Own, CommandRequest::Refresh))
+        .route("/v1/down", command(Right::Own, CommandRequest::Down))
+        .route("/v1/kill", command(Right::Own, CommandRequest::Kill))
+        .route("/v1/hold", command(Right::Operate, CommandRequest::Hold))
+        .route("/v1/release", command(Right::Operate, CommandRequest::Release))
         .route("/v1/kill-all", post(kill_all))
+        .route("/v1/attach/{service}", post(super::attach::attach))
+        .route("/v1/reload", post(reload))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -54,14 +57,13 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
 
 impl Desk {
     /// Refuses what this caller may not ask; what a service tried is worth an event.
-    async fn allow(&self, right: Right<'_>, wanted: &str) -> Result<(), Failed> {
+    pub(super) async fn allow(&self, right: Right<'_>, wanted: &str) -> Result<(), Failed> {
         let refused = match self.caller.may(right) {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
-        if matches!(self.caller.standing, Standing::Inside(_)) {
-            // The daemon is gone or going when this fails; then there is no journal to write to either.
-            drop(self.calls.send(self.call(Question::Intruded { wanted: wanted.to_owned() })).await);
+        if matches!(self.caller.standing, Standing::Inside(_) | Standing::Elsewhere) {
+            self.tell(Question::Intruded { wanted: wanted.to_owned() }).await;
         }
         Err(refused)
     }
@@ -70,7 +72,13 @@ impl Desk {
         Call { caller: self.caller.clone(), question }
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failed> {
+    /// Something that is not answered.
+    pub(super) async fn tell(&self, question: Question) {
+        // The daemon has ended when this fails.
+        drop(self.calls.send(self.call(question)).await);
+    }
+
+    pub(super) async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failed> {
         let gone = || Failed::new(FailedKind::NotRunning, "devsup is shutting down");
         let (answer, answered) = oneshot::channel();
         self.calls.send(self.call(question(answer))).await.map_err(|_| gone())?;
@@ -120,6 +128,12 @@ async fn events(
     Ok(lines(stream::events(desk.ask(Question::Events).await?, wanted)))
 }
 
+async fn log_lines(State(desk): Shared, Query(pairs): Query<Vec<(String, String)>>) -> Result<Response, Failed> {
+    desk.allow(Right::Look, "logs").await?;
+    let wanted = LogsWanted::of(pairs).map_err(|error| usage(&error))?;
+    Ok(lines(desk.ask(|answer| Question::Logs(wanted, answer)).await?))
+}
+
 /// `service` may come several times, which form decoding into a struct cannot say.
 async fn creds(State(desk): Shared, Query(pairs): Query<Vec<(String, String)>>) -> Result<Response, Failed> {
     let mut names = Vec::new();
@@ -130,10 +144,10 @@ async fn creds(State(desk): Shared, Query(pairs): Query<Vec<(String, String)>>) 
         names.push(value);
     }
     if names.is_empty() {
-        desk.allow(Right::Own, "creds").await?;
+        desk.allow(Right::Creds(None), "creds").await?;
     }
     for name in &names {
-        desk.allow(Right::Secrets(name), &format!("creds of {name}")).await?;
+        desk.allow(Right::Creds(Some(name)), &format!("creds of {name}")).await?;
     }
     Ok(Json(desk.ask(|answer| Question::Creds(names, answer)).await?).into_response())
 }
@@ -161,20 +175,33 @@ async fn kill_all(State(desk): Shared) -> Result<Json<Done>, Failed> {
     Ok(Json(desk.ask(|answer| Question::Command(CommandRequest::KillAll, answer)).await?))
 }
 
+/// Everything that the daemon is to do at once is done when this answers.
+async fn reload(State(desk): Shared, request: Request) -> Result<Json<Reloaded>, Failed> {
+    desk.allow(Right::Own, "reload").await?;
+    let request = body(request).await?;
+    Ok(Json(desk.ask(|answer| Question::Reload(request, answer)).await?))
+}
+
 /// A route whose body becomes a command. The right is checked before the body is read.
-fn command<B>(wrap: fn(B) -> CommandRequest) -> axum::routing::MethodRouter<Arc<Desk>>
+fn command<B>(right: Right<'static>, wrap: fn(B) -> CommandRequest) -> axum::routing::MethodRouter<Arc<Desk>>
 where
     B: DeserializeOwned + Send + 'static,
 {
     post(move |State(desk): Shared, request: Request| async move {
-        desk.allow(Right::Own, request.uri().path()).await?;
-        let body = axum::body::to_bytes(request.into_body(), BODY_MAX)
-            .await
-            .map_err(|_| usage(&format!("the request is larger than {BODY_MAX} bytes, or was cut off")))?;
-        let body: B =
-            serde_json::from_slice(&body).map_err(|error| usage(&format!("the request is not understood: {error}")))?;
-        Ok::<_, Failed>(Json(desk.ask(|answer| Question::Command(wrap(body), answer)).await?))
+        desk.allow(right, request.uri().path()).await?;
+        let mut command = wrap(body(request).await?);
+        if desk.caller.standing != Standing::Owner {
+            command.forget_environment();
+        }
+        Ok::<_, Failed>(Json(desk.ask(|answer| Question::Command(command, answer)).await?))
     })
+}
+
+async fn body<B: DeserializeOwned>(request: Request) -> Result<B, Failed> {
+    let body = axum::body::to_bytes(request.into_body(), BODY_MAX)
+        .await
+        .map_err(|_| usage(&format!("the request is larger than {BODY_MAX} bytes, or was cut off")))?;
+    serde_json::from_slice(&body).map_err(|error| usage(&format!("the request is not understood: {error}")))
 }
 
 async fn nothing_here(State(desk): Shared, request: Request) -> Response {
@@ -190,7 +217,7 @@ async fn wrong_method(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(usage(&sentence))).into_response()
 }
 
-fn usage(error: &str) -> Failed {
+pub(super) fn usage(error: &str) -> Failed {
     Failed::new(FailedKind::Usage, error)
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::control::call::EventsFrom;
 
-type Pulled<S> = Pin<Box<dyn Future<Output = Option<(Bytes, S)>> + Send>>;
+pub(crate) type Pulled<S> = Pin<Box<dyn Future<Output = Option<(Bytes, S)>> + Send>>;
 
 /// A body whose next piece is made only when the client wants it, and which is dropped with the connection.
 struct Unfolded<S, F> {
@@ -23,7 +23,7 @@ struct Unfolded<S, F> {
 }
 
 /// `pull` makes the next piece and the next state from this state; `None` ends the body.
-fn unfold<S, F>(state: S, pull: F) -> Body
+pub(crate) fn unfold<S, F>(state: S, pull: F) -> Body
 where
     S: Send + 'static,
     F: Fn(S) -> Pulled<S> + Send + Unpin + 'static,

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::super::{Entry, Mark, Stream, What};
 use super::time;
+use crate::manifest::Name;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -44,6 +46,27 @@ pub(super) fn line(entry: &Entry, out: &mut Vec<u8>) {
     if serde_json::to_writer(&mut *out, &line).is_ok() {
         out.push(b'\n');
     }
+}
+
+/// Reads such a line again. What was no UTF-8 stays as it was written here.
+pub(super) fn entry(line: &str) -> Option<Entry> {
+    #[derive(Deserialize)]
+    struct Read {
+        time: Timestamp,
+        service: String,
+        run: u32,
+        stream: Option<Stream>,
+        line: Option<String>,
+        #[serde(default)]
+        partial: bool,
+    }
+    let read: Read = serde_json::from_str(line).ok()?;
+    let what = match (read.stream, read.line) {
+        (Some(stream), Some(text)) => What::Line { stream, bytes: text.into_bytes(), whole: !read.partial },
+        _ => What::Mark(serde_json::from_str(line).ok()?),
+    };
+    let time_ns = i64::try_from(read.time.as_nanosecond()).ok()?;
+    Some(Entry { service: Name::new(&read.service), run: read.run, time_ns, what })
 }
 
 fn escaped(bytes: &[u8]) -> (String, bool) {

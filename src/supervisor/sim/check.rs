@@ -1,12 +1,13 @@
 //! The invariants, seen from outside: from effects and views, never from the supervisor's own state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::World;
 use crate::manifest::{Condition, Name, Replace, Role, Service};
 use crate::supervisor::{
-    Boot, Command, Effect, Event, Lease, LeaseId, Mono, Now, Reason, RunId, State, StopWhy, View, Want,
+    Boot, Command, Effect, Event, Happening, Lease, LeaseId, Mono, Note, Now, Reason, RunId, State, StopWhy, View, Want,
 };
 
 /// What the world remembers in order to judge.
@@ -22,6 +23,15 @@ pub(super) struct Ledger {
     excused: BTreeMap<Name, Boot>,
     asked: BTreeMap<Name, (Mono, u32)>,
     acted: BTreeMap<Name, Mono>,
+    /// Those that have run, those that were started without their dependencies, when each was started last.
+    ever: BTreeSet<Name>,
+    alone: BTreeSet<Name>,
+    spawned: BTreeMap<Name, Mono>,
+    /// One-shots that ended well; were they ready before?
+    done: BTreeMap<Name, bool>,
+    late: BTreeSet<RunId>,
+    changed: BTreeMap<Name, Mono>,
+    pub(super) occupied: BTreeSet<Name>,
     pub(super) shut: bool,
     finished: bool,
 }
@@ -36,6 +46,14 @@ impl Ledger {
 
     pub(super) fn granted(&mut self, service: &Name, lease: LeaseId) {
         self.secrets.entry(service.clone()).or_default().insert(lease);
+    }
+
+    pub(super) fn done(&mut self, service: &Name, was_ready: bool) {
+        self.done.insert(service.clone(), was_ready);
+    }
+
+    pub(super) fn changed(&mut self, service: &Name, now: Now) {
+        self.changed.insert(service.clone(), now.mono);
     }
 
     pub(super) fn trouble(&mut self, service: &Name, now: Now) {
@@ -55,6 +73,9 @@ impl Ledger {
 
     pub(super) fn commanded(&mut self, event: &Event, now: Now) {
         let Event::Commanded { command, .. } = event else { return };
+        if let Command::Start { services, no_deps: true } = command {
+            self.alone.extend(services.iter().cloned());
+        }
         match command {
             Command::Hold { service, lasts } => {
                 let until = now.boot + lasts.unwrap_or(Duration::from_hours(1000));
@@ -62,7 +83,7 @@ impl Ledger {
                 self.excuse(service, until);
             }
             Command::Release { service } => {
-                self.held.remove(service);
+                self.held.insert(service.clone(), now.boot);
                 self.trouble(service, now);
             }
             Command::Start { services, .. }
@@ -82,7 +103,7 @@ impl World {
     /// Each effect, before it is carried out.
     pub(super) fn judge(&mut self, effect: &Effect) {
         match effect {
-            Effect::Spawn { run, service, lease, .. } => self.judge_spawn(run, service, *lease),
+            Effect::Spawn { run, service, lease, why } => self.judge_spawn(run, service, *lease, why),
             Effect::Stop { run, why, .. } => self.judge_stop(run, why),
             Effect::Ask { service, .. } => self.judge_ask(service),
             Effect::Forget { lease } => {
@@ -94,12 +115,14 @@ impl World {
                 assert!(self.ledger.shut && !self.ledger.finished, "finished twice, or without a shutdown");
                 self.ledger.finished = true;
             }
-            Effect::Kill { .. } | Effect::Look { .. } | Effect::Note(_) => {}
+            Effect::Note(note) => self.judge_note(note),
+            Effect::Kill { .. } | Effect::Look { .. } => {}
         }
     }
 
-    fn judge_spawn(&mut self, run: &RunId, service: &Service, lease: Option<LeaseId>) {
+    fn judge_spawn(&mut self, run: &RunId, service: &Service, lease: Option<LeaseId>, why: &[Reason]) {
         let story = || self.story();
+        assert!(!service.external(), "{run} is started, which is not ours; {}", story());
         assert!(!self.ledger.shut, "invariant 14: a start after the shutdown: {run}; {}", story());
         // Invariant 4: at most one run, except two during an overlap.
         let alive = self.alive(&run.service);
@@ -112,24 +135,87 @@ impl World {
             assert!(lease.expires > self.now.boot, "invariant 1: {run} starts on an expired lease; {}", story());
             assert_eq!((name, role), (&service.name, &service.role), "invariant 1: another's lease; {}", story());
         }
-        // A first start waits for its dependencies.
-        let view = self.supervisor.view(self.now, service.name.as_str()).expect("spawned");
-        if view.restarts == 0 && alive.is_empty() {
-            for (name, edge) in &service.depends_on {
-                let other = self.supervisor.view(self.now, name.as_str());
-                let met = other.is_none_or(|other| match edge.condition {
-                    Condition::Started => other.pid.is_some() || other.state == State::Done,
-                    Condition::Ready => other.ready,
-                    Condition::Completed => other.state == State::Done,
-                });
-                assert!(
-                    met || self.ledger.acted.contains_key(&service.name),
-                    "{run} starts before {name}; {}",
-                    story()
-                );
-            }
-        }
+        self.judge_order(run, service, why);
         self.ledger.runs.insert(run.clone(), lease);
+    }
+
+    fn judge_order(&mut self, run: &RunId, service: &Service, why: &[Reason]) {
+        let first = self.ledger.ever.insert(service.name.clone());
+        let alone = self.ledger.alone.contains(&service.name) || !self.alive(&service.name).is_empty();
+        self.ledger.spawned.insert(service.name.clone(), self.now.mono);
+        self.ledger.done.remove(&service.name);
+        if alone || !first && !why.is_empty() {
+            return;
+        }
+        for (name, edge) in &service.depends_on {
+            let view = self.supervisor.view(self.now, name.as_str());
+            let waived = view.is_none_or(|view| {
+                let over = view.next.as_deref() == Some("over when the tree is empty");
+                !first && (over || view.want == Want::Down || matches!(view.state, State::Done | State::Failed))
+            });
+            let met = waived || self.met(name, edge.condition);
+            assert!(met, "{run} starts before {name} is {:?}; {}", edge.condition, self.story());
+        }
+    }
+
+    /// Does the condition hold, as far as facts were told?
+    fn met(&self, name: &Name, condition: Condition) -> bool {
+        // One that was ours until an edit still may have a run.
+        let external = self.services.iter().any(|service| service.name == *name && service.external());
+        if external && self.alive(name).is_empty() {
+            return condition != Condition::Completed && self.outside.get(name).copied().unwrap_or_default();
+        }
+        let done = self.ledger.done.get(name);
+        let mut trees = self.trees.iter().filter(|(id, _)| id.service == *name).map(|(_, tree)| tree);
+        match condition {
+            Condition::Started => done.is_some() || trees.any(|tree| tree.live() && tree.started.is_some()),
+            Condition::Ready => {
+                done == Some(&true) || trees.any(|tree| tree.is_ready(self.now) && tree.unwell.is_none())
+            }
+            Condition::Completed => done.is_some(),
+        }
+    }
+
+    fn judge_note(&mut self, note: &Note) {
+        if let (Happening::Released, Some(service)) = (&note.what, &note.service) {
+            self.begin_promptness_anew(service);
+        }
+        if let (Happening::NotReadyInTime { .. }, Some(service), Some(number)) = (&note.what, &note.service, note.run) {
+            let run = RunId { service: service.clone(), number };
+            let tree = &self.trees[&run];
+            let due = tree.within.is_some_and(|within| tree.spawned + within <= self.now.mono);
+            assert!(due && !tree.is_ready(self.now), "{run} is called late and is not; {}", self.story());
+            let first = self.ledger.late.insert(run.clone());
+            assert!(first, "{run} is called late twice; {}", self.story());
+        }
+    }
+
+    /// What stood in the way of a replacement is gone.
+    pub(super) fn begin_promptness_anew(&mut self, service: &Name) {
+        for (_, tree) in self.trees.iter_mut().filter(|(run, _)| run.service == *service) {
+            tree.unwell = tree.unwell.map(|_| self.now.mono);
+        }
+    }
+
+    /// What nobody asked for has a cause that is true now, and respects holds and debuggers.
+    fn judge_automatic(&self, run: &RunId, reasons: &[Reason]) {
+        if reasons.iter().any(|reason| matches!(reason, Reason::Restart { .. })) {
+            return;
+        }
+        let held = self.ledger.held.get(&run.service).is_some_and(|&until| until > self.now.boot);
+        // In an overlap it was begun before.
+        let overlaps = self.alive(&run.service).len() > 1;
+        assert!(!held || overlaps, "{run} is replaced while held: {reasons:?}; {}", self.story());
+        let traced = self.debuggers.contains(run);
+        assert!(!traced || overlaps, "{run} is replaced under a debugger: {reasons:?}; {}", self.story());
+        let tree = &self.trees[run];
+        if reasons.contains(&Reason::Unhealthy) {
+            assert!(tree.unwell.is_some() || overlaps, "{run} is well and replaced as unhealthy; {}", self.story());
+        }
+        if reasons.iter().any(|reason| matches!(reason, Reason::FileChanged { .. })) {
+            let changed = self.ledger.changed.get(&run.service).copied().unwrap_or_default();
+            assert!(changed >= tree.spawned, "{run} is newer than the files that changed; {}", self.story());
+        }
     }
 
     fn judge_stop(&mut self, run: &RunId, why: &StopWhy) {
@@ -137,6 +223,9 @@ impl World {
         let story = || self.story();
         assert!(self.trees.contains_key(run), "a run is stopped that is not there: {run}; {}", story());
         assert!(first, "stopped twice: {run}; {}", story());
+        if let StopWhy::Replaced(reasons) = why {
+            self.judge_automatic(run, reasons);
+        }
         match why {
             StopWhy::Replaced(reasons) if *reasons == [Reason::Credentials] => {
                 // Invariant 2: the fresh lease first, and never while held.
@@ -191,6 +280,47 @@ impl World {
         }
     }
 
+    /// Invariant 10, in words: who is wanted and does not run says what comes next, and who waits for others names them.
+    fn check_words(&self, view: &View) {
+        if view.want == Want::Down {
+            return;
+        }
+        let told = view.state == State::Running || view.next.is_some();
+        assert!(told, "invariant 10: {} does not say what comes next: {view:#?}; {}", view.name, self.story());
+        let credentials = view.status.starts_with("waiting for credentials");
+        if view.state == State::Waiting && !view.external && !credentials {
+            let named = view.waits_for.iter().any(|name| view.status.contains(name.as_str()));
+            assert!(named && view.why.is_some(), "invariant 10: {view:#?}; {}", self.story());
+        }
+    }
+
+    /// Late is told when it is late, unwell is replaced, and a changed file is one more chance: all of it promptly.
+    fn check_checks(&self, view: &View) {
+        let prompt = Duration::from_secs(6);
+        let held = self.ledger.held.get(&view.name).is_some_and(|&until| until > self.now.boot);
+        let mut live = self.trees.iter().filter(|(run, tree)| run.service == view.name && tree.live());
+        let only = live.next().filter(|_| live.next().is_none());
+        if let Some((run, tree)) = only.filter(|_| view.want == Want::Up) {
+            let late = tree.within.is_some_and(|within| tree.spawned + within <= self.now.mono) && !tree.ready;
+            let told = self.ledger.late.contains(run);
+            assert!(!late || told, "{run} is late and nobody says so; {}", self.story());
+            assert!(view.overdue == late, "{run} is late: {late}, and shown otherwise; {}", self.story());
+            let ill = tree.unwell.is_some_and(|at| self.now.mono.since(at) > prompt);
+            // With a role it may have to wait for a lease, in an overlap for its next try.
+            let plain = |service: &&Arc<Service>| service.role.is_none() && service.replace == Replace::Restart;
+            let plain = self.services.iter().find(|service| service.name == view.name).is_some_and(|it| plain(&it));
+            let alone = self.alive(&view.name).len() == 1;
+            let free =
+                plain && alone && !held && !self.debuggers.contains(run) && !self.ledger.occupied.contains(&view.name);
+            assert!(!(ill && free), "{run} is unwell and not replaced: {view:#?}; {}", self.story());
+        }
+        let changed = self.ledger.changed.get(&view.name).copied().unwrap_or_default();
+        let unseen = self.ledger.spawned.get(&view.name).is_some_and(|&spawned| spawned < changed);
+        let given_up = matches!(view.state, State::Failed | State::Done | State::Backoff);
+        let idle = unseen && given_up && view.want == Want::Up && view.held.is_none();
+        assert!(!idle, "{} does not begin anew: {view:#?}; {}", view.name, self.story());
+    }
+
     fn check_view(&self, view: &View) {
         let secrets = self.ledger.secrets.get(&view.name).map_or(0, BTreeSet::len);
         assert!(secrets <= 1, "secrets of {} pile up: {secrets}; {}", view.name, self.story());
@@ -204,9 +334,11 @@ impl World {
                 self.story()
             );
         }
+        self.check_words(view);
+        self.check_checks(view);
         // Promptness: nobody lives on an expired lease for more than a start and a look take, without an excuse.
         let expired = view.lease.as_ref().is_some_and(|lease| lease.left_ms < -6_000);
-        let lives_expired = view.state == State::Running && expired;
+        let lives_expired = (view.state == State::Running || view.overdue && !view.external) && expired;
         let service = self.services.iter().find(|service| service.name == view.name);
         let rotates = service
             .and_then(|service| service.role.as_ref())

@@ -4,6 +4,7 @@
 
 mod check;
 mod people;
+mod services;
 mod world;
 
 use world::World;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{World, random_service};
+use super::services::random_service;
+use super::world::World;
 use crate::manifest::Name;
 use crate::supervisor::{By, Command, Event};
 
@@ -15,8 +16,11 @@ impl World {
     pub(super) fn command(&mut self, command: Command) {
         let by = by(1 + u32::try_from(self.rng.next() % 2).expect("small"));
         let request = format!("{}", self.rng.next());
+        let refused = self.supervisor.refuses(&by, &command).is_some();
         let event = Event::Commanded { request, by, command };
-        self.ledger.commanded(&event, self.now);
+        if !refused {
+            self.ledger.commanded(&event, self.now);
+        }
         self.step(event.clone());
         if self.rng.next().is_multiple_of(5) {
             // The same request, sent twice by a nervous client.
@@ -45,7 +49,7 @@ impl World {
     pub(super) fn somebody_does_something(&mut self) {
         let service = self.anybody();
         let ms = 1 + self.rng.next() % (self.life * 2).min(3_600_000);
-        match self.rng.next() % 24 {
+        match self.rng.next() % 28 {
             0 | 1 => {
                 self.command(Command::Restart { services: vec![service], timeout: None, no_deps: false, force: true });
             }
@@ -67,6 +71,8 @@ impl World {
             19 => self.occupy(service, ms / 60),
             20 => self.trace(&service, ms / 4),
             21 => self.restart_storm(&service),
+            22..=24 => self.save_files(&service),
+            25 => self.outside_changes(),
             _ => self.start_all(),
         }
     }
@@ -97,8 +103,10 @@ impl World {
             self.services.push(Arc::new(changed));
         }
         self.ledger.trouble(service, self.now);
+        self.begin_promptness_anew(service);
         let services = self.services.clone();
         self.step(Event::Loaded { services, known: Vec::new() });
+        self.ask_outside();
         self.start_all();
     }
 
@@ -124,8 +132,26 @@ impl World {
             self.ledger.excuse(service, self.now.boot + Duration::from_millis(ms));
             self.debuggers.insert(run.clone());
             self.step(Event::Traced { run: run.clone(), by: Some("gdb (pid 812)".into()) });
-            self.debuggers.remove(&run);
             self.later_once(ms, Event::Traced { run, by: None });
+        }
+    }
+
+    /// An editor saves a few files, or a branch is checked out.
+    fn save_files(&mut self, service: &Name) {
+        for _ in 0..=self.rng.next() % 3 {
+            let path = ["src/x.py", "src/y.py", "src/z.py"][(self.rng.next() % 3) as usize].to_owned();
+            self.step(Event::FileChanged { service: service.clone(), path });
+            let ms = self.rng.next() % 3;
+            self.pass(ms);
+        }
+    }
+
+    /// What somebody else runs comes or goes.
+    fn outside_changes(&mut self) {
+        let external = self.services.iter().find(|service| service.external()).map(|service| service.name.clone());
+        if let Some(service) = external {
+            let there = self.outside.get(&service).copied().unwrap_or_default();
+            self.step(Event::External { service, trouble: there.then(|| "timeout".to_owned()) });
         }
     }
 

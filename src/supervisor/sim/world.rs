@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::Ledger;
-use crate::manifest::{
-    Backoff, Check, Command, Condition, Delivery, Dependency, Name, Ready, Replace, Restart, Role, RoleArn, Service,
-};
+use super::services::{Temper, random_service, random_temper};
+use crate::manifest::{Name, Service};
 use crate::supervisor::jitter::Jitter;
 use crate::supervisor::{
     AskId, Boot, Effect, Event, Exit, Lease, LeaseId, Mono, Now, Refusal, RunId, Supervisor, Wall,
@@ -15,27 +14,29 @@ use crate::supervisor::{
 
 const HOUR: u64 = 3_600_000;
 
-/// What a process of this service is like.
-#[derive(Clone, Debug)]
-pub(super) struct Temper {
-    /// Milliseconds from the stop signal to the empty tree; `None`: only SIGKILL ends it.
-    polite: Option<u64>,
-    /// One start in so many fails.
-    start_fails: u64,
-    /// Mean milliseconds to a crash; 0: never by itself.
-    crashes: u64,
-    /// One SIGKILL in so many leaves somebody for a while; 0: never.
-    unkillable: u64,
-    /// Milliseconds to ready, for those with a check; `None`: never.
-    ready: Option<u64>,
-}
-
 /// A process tree in the world.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) stop_sent: bool,
     pub(super) exited: bool,
-    pub(super) started: bool,
+    pub(super) spawned: Mono,
+    pub(super) started: Option<Mono>,
+    pub(super) ready: bool,
+    /// Since when it fails its `live` check.
+    pub(super) unwell: Option<Mono>,
+    /// How long its check may take; `None`: it has none.
+    pub(super) within: Option<Duration>,
+}
+
+impl Tree {
+    pub(super) fn live(&self) -> bool {
+        !self.stop_sent && !self.exited
+    }
+
+    pub(super) fn is_ready(&self, now: Now) -> bool {
+        let alive = |at: Mono| self.within.is_none() && now.mono.since(at) >= Service::ALIVE;
+        self.live() && (self.ready || self.started.is_some_and(alive))
+    }
 }
 
 pub(super) struct World {
@@ -53,6 +54,8 @@ pub(super) struct World {
     pub(super) outage: u64,
     pub(super) denied: BTreeMap<Name, u64>,
     pub(super) debuggers: BTreeSet<RunId>,
+    /// Is what somebody else runs there? As last told.
+    pub(super) outside: BTreeMap<Name, bool>,
     pub(super) life: u64,
     pub(super) ledger: Ledger,
     pub(super) steps: u64,
@@ -71,7 +74,7 @@ impl World {
         let services: Vec<Arc<Service>> = (0..count)
             .map(|at| {
                 let service = random_service(&mut rng, at, life);
-                tempers.insert(service.name.clone(), random_temper(&mut rng, &service));
+                tempers.insert(service.name.clone(), random_temper(&mut rng, &service, life));
                 Arc::new(service)
             })
             .collect();
@@ -90,6 +93,7 @@ impl World {
             outage: 0,
             denied: BTreeMap::new(),
             debuggers: BTreeSet::new(),
+            outside: BTreeMap::new(),
             life,
             ledger: Ledger::default(),
             steps: 0,
@@ -101,6 +105,7 @@ impl World {
         };
         let services = world.services.clone();
         world.step(Event::Loaded { services, known: Vec::new() });
+        world.ask_outside();
         world.start_all();
         world
     }
@@ -158,8 +163,8 @@ impl World {
         }
         self.learn(&event);
         let effects = self.supervisor.step(self.now, event);
-        // Views are costly; a look at every fifth quiet step finds what is wrong soon enough.
-        let look = !effects.is_empty() || self.steps.is_multiple_of(5);
+        // Views are costly; a look at every eighth quiet step finds what is wrong soon enough.
+        let look = !effects.is_empty() || self.steps.is_multiple_of(8);
         for effect in effects {
             if tracing() {
                 self.recent.push_back(format!("    {}", words(&effect)));
@@ -200,7 +205,7 @@ impl World {
             Effect::Ask { ask, service } => self.answer(ask, &service),
             Effect::Forget { .. } | Effect::Note(_) => {}
             Effect::Look { run } => self.look(run),
-            Effect::Spawn { run, .. } => self.spawn(run),
+            Effect::Spawn { run, service, .. } => self.spawn(run, &service),
             Effect::Stop { run, timeout, .. } => self.stop(&run, timeout),
             Effect::Kill { run } => self.kill(&run),
             Effect::Finished => self.over = true,
@@ -226,8 +231,11 @@ impl World {
         self.later(delay + slow, event);
     }
 
-    fn spawn(&mut self, run: RunId) {
-        self.trees.insert(run.clone(), Tree { stop_sent: false, exited: false, started: false });
+    fn spawn(&mut self, run: RunId, service: &Service) {
+        let within = service.ready.as_ref().map(|ready| ready.timeout);
+        let spawned = self.now.mono;
+        let tree = Tree { stop_sent: false, exited: false, spawned, started: None, ready: false, unwell: None, within };
+        self.trees.insert(run.clone(), tree);
         let temper = self.tempers[&run.service].clone();
         let quick = 1 + self.rng.next() % 20;
         if temper.start_fails > 0 && self.rng.next().is_multiple_of(temper.start_fails) {
@@ -236,6 +244,9 @@ impl World {
             return;
         }
         self.later(quick, Event::Started { run: run.clone(), pid: run.number });
+        if within.is_some() {
+            self.later(quick + 1, Event::NotReady { run: run.clone(), what: "connection refused".into() });
+        }
         if let Some(ready) = temper.ready {
             self.later(quick + ready, Event::BecameReady { run: run.clone() });
         }
@@ -301,31 +312,81 @@ impl World {
         match event {
             Event::Gone { run } => {
                 self.trees.remove(run);
+                self.begin_promptness_anew(&run.service);
             }
             Event::Exited { run, .. } | Event::StartFailed { run, .. } | Event::KeeperLost { run, .. } => {
-                if let Some(tree) = self.trees.get_mut(run) {
-                    tree.exited = true;
-                }
+                self.learn_end(run, matches!(event, Event::Exited { exit: Exit::Code(0), .. }));
             }
             Event::Started { run, .. } => {
                 if let Some(tree) = self.trees.get_mut(run) {
-                    tree.started = true;
+                    tree.started.get_or_insert(self.now.mono);
                 }
+            }
+            Event::BecameReady { run } => self.learn_ready(run),
+            Event::Health { run, trouble } => {
+                if let Some(tree) = self.trees.get_mut(run).filter(|tree| tree.live()) {
+                    tree.unwell = trouble.as_ref().map(|_| tree.unwell.unwrap_or(self.now.mono));
+                }
+            }
+            Event::External { service, trouble } => {
+                self.outside.insert(service.clone(), trouble.is_none());
+            }
+            Event::FileChanged { service, .. } => self.ledger.changed(service, self.now),
+            Event::Traced { run, by: None } => {
+                self.debuggers.remove(run);
+                self.begin_promptness_anew(&run.service);
             }
             Event::Granted { service, lease, .. } => self.ledger.granted(service, lease.id),
             Event::Refused { service, .. } => self.ledger.trouble(service, self.now),
             Event::Loaded { .. }
             | Event::Commanded { .. }
-            | Event::BecameReady { .. }
             | Event::NotReady { .. }
-            | Event::Health { .. }
             | Event::Said { .. }
-            | Event::External { .. }
-            | Event::FileChanged { .. }
             | Event::Survived { .. }
             | Event::Traced { .. }
             | Event::Occupied { .. }
             | Event::Woke => {}
+        }
+    }
+
+    fn learn_end(&mut self, run: &RunId, well: bool) {
+        let now = self.now;
+        let beside = self.trees.iter().any(|(id, tree)| id != run && id.service == run.service && tree.live());
+        let Some(tree) = self.trees.get_mut(run) else { return };
+        if tree.live() && well && !beside {
+            self.ledger.done(&run.service, tree.is_ready(now));
+        }
+        tree.exited = true;
+    }
+
+    /// Only what is ready is asked whether it is well; some fall ill then, and some get well again.
+    fn learn_ready(&mut self, run: &RunId) {
+        let Some(tree) = self.trees.get_mut(run).filter(|tree| tree.live() && !tree.ready) else { return };
+        tree.ready = true;
+        if tree.within.is_some_and(|within| self.now.mono.since(tree.spawned) > within) {
+            // A lease may well run out meanwhile.
+            self.ledger.trouble(&run.service, self.now);
+        }
+        let sick = self.tempers[&run.service].sick;
+        if sick == 0 {
+            return;
+        }
+        let at = self.rng.next() % (2 * sick);
+        self.later_once(at, Event::Health { run: run.clone(), trouble: Some("timeout".into()) });
+        if self.rng.next().is_multiple_of(3) {
+            let well = at + self.rng.next() % 20_000;
+            self.later_once(well, Event::Health { run: run.clone(), trouble: None });
+        }
+    }
+
+    /// The first answers of what somebody else runs, soon.
+    pub(super) fn ask_outside(&mut self) {
+        let external: Vec<Name> =
+            self.services.iter().filter(|service| service.external()).map(|service| service.name.clone()).collect();
+        for service in external {
+            let trouble = self.rng.next().is_multiple_of(2).then(|| "connection refused".to_owned());
+            let soon = self.rng.next() % 10_000;
+            self.later_once(soon, Event::External { service, trouble });
         }
     }
 
@@ -364,56 +425,5 @@ fn refusal(lasting: bool) -> Refusal {
         request_id: None,
         retry_after: None,
         at: Wall(0),
-    }
-}
-
-fn random_temper(rng: &mut Jitter, service: &Service) -> Temper {
-    let checked = service.ready.is_some();
-    Temper {
-        polite: if rng.next().is_multiple_of(5) { None } else { Some(rng.next() % 3_000) },
-        start_fails: [0, 0, 0, 5, 40][(rng.next() % 5) as usize],
-        crashes: [0, 0, 0, 0, 0, 300, 7_200_000, 7_200_000][(rng.next() % 8) as usize],
-        unkillable: [0, 0, 0, 10][(rng.next() % 4) as usize],
-        ready: if checked && rng.next().is_multiple_of(6) { None } else { Some(rng.next() % 4_000) },
-    }
-}
-
-pub(super) fn random_service(rng: &mut Jitter, at: u64, life: u64) -> Service {
-    let names = ["a", "b", "c", "d", "e", "f"];
-    let name = Name::new(names[usize::try_from(at).expect("small")]);
-    let mut depends_on = BTreeMap::new();
-    for below in &names[..usize::try_from(at).expect("small")] {
-        if rng.next().is_multiple_of(3) {
-            let condition = [Condition::Started, Condition::Ready][(rng.next() % 2) as usize];
-            let edge = Dependency { condition, restart: rng.next().is_multiple_of(4) };
-            depends_on.insert(Name::new(below), edge);
-        }
-    }
-    let role = (!rng.next().is_multiple_of(5)).then(|| random_role(rng, &name, life));
-    let replace = if rng.next().is_multiple_of(3) { Replace::Overlap } else { Replace::Restart };
-    let checked = !rng.next().is_multiple_of(2);
-    let ready = Ready { check: Check::Notify, timeout: Duration::from_secs(5), interval: Ready::INTERVAL };
-    Service {
-        depends_on,
-        restart: [Restart::Always, Restart::OnFailure, Restart::Never][(rng.next() % 3) as usize],
-        backoff: Backoff {
-            max: Duration::from_secs(if rng.next().is_multiple_of(16) { 30 } else { 1800 }),
-            ..Service::BACKOFF
-        },
-        max_restarts: (rng.next().is_multiple_of(8)).then_some(5),
-        stop_timeout: Duration::from_millis(100 + rng.next() % 10_000),
-        role,
-        replace,
-        ready: checked.then_some(ready),
-        ..Service::of(name, Some(Command::Exec(vec!["x".into()])), "/")
-    }
-}
-
-fn random_role(rng: &mut Jitter, name: &Name, life: u64) -> Role {
-    let arn = RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}{}", rng.next() % 2));
-    Role {
-        rotate_before: (rng.next().is_multiple_of(4)).then(|| Duration::from_millis(life / 10)),
-        delivery: if rng.next().is_multiple_of(6) { Delivery::Endpoint } else { Delivery::Env },
-        ..Role::of(arn)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stage::{MIN, Stage, needs, service, with_role};
 use crate::manifest::{Condition, Delivery, Name};
-use crate::supervisor::{Command, Event, State, Wall};
+use crate::supervisor::{Command, Event, Happening, State, Wall};
 
 const LIFE: u64 = 60 * MIN;
 
@@ -239,4 +239,43 @@ fn the_wall_clock_shortens_a_lease_only_by_what_it_ran_ahead() {
     stage.now.wall = stage.now.wall + Duration::from_hours(2);
     stage.event(Event::Woke);
     assert!(stage.said().contains(&"ask a".to_owned()));
+}
+
+#[test]
+fn what_is_held_keeps_no_lane_from_the_others() {
+    for (held, free) in [("a", "b"), ("b", "a")] {
+        let mut stage = Stage::new(vec![with_role("a"), with_role("b")]);
+        stage.bring_up(&["a", "b"]);
+        stage.hold(held);
+        stage.until_asked(&["a", "b"]);
+        stage.grant("a", 60 * MIN);
+        stage.grant("b", 60 * MIN);
+        stage.until_said(&format!("replace {free}#1"));
+        let left = stage.view(free).lease.map(|lease| lease.left_ms);
+        assert!(left > Some(5 * 60_000), "{free} waits for {held}, which is held: {left:?}");
+    }
+}
+
+#[test]
+fn a_person_is_obeyed_though_the_keeper_does_not_answer() {
+    let mut stage = Stage::new(vec![service("a")]);
+    stage.bring_up(&["a"]);
+    stage.deaf = true;
+    stage.restart("a");
+    assert_eq!(stage.said(), ["replace a#1"]);
+}
+
+#[test]
+fn that_a_lease_has_expired_is_noted_when_it_has_and_once() {
+    let mut stage = Stage::new(vec![with_role("a")]);
+    stage.bring_up(&["a"]);
+    stage.hold("a");
+    let left = |stage: &Stage| stage.view("a").lease.expect("it has one").left_ms;
+    stage.pass(u64::try_from(left(&stage) - 1).expect("some is left"));
+    stage.event(Event::Woke);
+    assert_eq!(stage.happened("a", &Happening::LeaseExpired), 0);
+    stage.pass(1);
+    assert_eq!(stage.happened("a", &Happening::LeaseExpired), 1);
+    stage.pass(MIN);
+    assert_eq!(stage.happened("a", &Happening::LeaseExpired), 0);
 }

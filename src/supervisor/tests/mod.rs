@@ -1,6 +1,10 @@
 //! The supervisor's behaviour as stories: given services, at some instant, a fact; then exactly these effects.
 
+mod dependencies;
+mod external;
+mod files;
 mod interleavings;
 mod leases;
 mod policy;
+mod readiness;
 mod stage;

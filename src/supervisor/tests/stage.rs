@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::manifest::{Check, Command as Argv, Condition, Dependency, Name, Ready, Replace, Role, RoleArn, Service};
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, Lease, LeaseId, Mono, Now, Refusal, RunId, StopWhy, Supervisor,
-    View, Wall,
+    AskId, Boot, By, Command, Effect, Event, Exit, Happening, Lease, LeaseId, Mono, Now, Refusal, RunId, StopWhy,
+    Supervisor, View, Wall,
 };
 
 pub(super) const MIN: u64 = 60_000;
@@ -16,10 +16,14 @@ pub(super) struct Stage {
     pub(super) supervisor: Supervisor,
     pub(super) now: Now,
     words: Vec<String>,
+    /// What happened to whom, as the journal would tell it.
+    notes: Vec<(String, Happening)>,
     asks: BTreeMap<String, AskId>,
     requests: u32,
     /// Attached to whatever is looked at.
     pub(super) debugger: Option<String>,
+    /// Keepers hang: no look is answered.
+    pub(super) deaf: bool,
 }
 
 pub(super) fn service(name: &str) -> Service {
@@ -39,6 +43,11 @@ pub(super) fn checked(service: Service) -> Service {
 
 pub(super) fn overlapping(name: &str) -> Service {
     Service { replace: Replace::Overlap, ..checked(with_role(name)) }
+}
+
+/// Somebody else runs it; it should be there within 20 s.
+pub(super) fn external(name: &str) -> Service {
+    Service { command: None, ..checked(service(name)) }
 }
 
 pub(super) fn needs(mut service: Service, on: &str, condition: Condition) -> Service {
@@ -71,9 +80,11 @@ impl Stage {
             supervisor: Supervisor::new(1),
             now,
             words: Vec::new(),
+            notes: Vec::new(),
             asks: BTreeMap::new(),
             requests: 0,
             debugger: None,
+            deaf: false,
         };
         let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
         stage.load(services);
@@ -109,11 +120,15 @@ impl Stage {
                     looks.push(run);
                     continue;
                 }
-                Effect::Note(_) => continue,
+                Effect::Note(note) => {
+                    let whom = note.service.map(|name| name.to_string()).unwrap_or_default();
+                    self.notes.push((whom, note.what));
+                    continue;
+                }
             };
             self.words.push(word);
         }
-        for run in looks {
+        for run in looks.into_iter().filter(|_| !self.deaf).collect::<Vec<_>>() {
             let by = self.debugger.clone();
             self.event(Event::Traced { run, by });
         }
@@ -122,6 +137,13 @@ impl Stage {
     /// What was said since the last look.
     pub(super) fn said(&mut self) -> Vec<String> {
         std::mem::take(&mut self.words)
+    }
+
+    /// How often this happened to `name` since the last look at it.
+    pub(super) fn happened(&mut self, name: &str, what: &Happening) -> usize {
+        let before = self.notes.len();
+        self.notes.retain(|(whom, happening)| whom != name || happening != what);
+        before - self.notes.len()
     }
 
     pub(super) fn command(&mut self, command: Command) {
@@ -231,6 +253,27 @@ impl Stage {
 
     pub(super) fn ready(&mut self, name: &str, number: u32) {
         self.event(Event::BecameReady { run: run(name, number) });
+    }
+
+    pub(super) fn not_ready(&mut self, name: &str, number: u32, what: &str) {
+        self.event(Event::NotReady { run: run(name, number), what: what.into() });
+    }
+
+    pub(super) fn health(&mut self, name: &str, number: u32, trouble: Option<&str>) {
+        self.event(Event::Health { run: run(name, number), trouble: trouble.map(str::to_owned) });
+    }
+
+    pub(super) fn changed(&mut self, name: &str, path: &str) {
+        self.event(Event::FileChanged { service: Name::new(name), path: path.into() });
+    }
+
+    /// What the check of an external service says.
+    pub(super) fn outside(&mut self, name: &str, trouble: Option<&str>) {
+        self.event(Event::External { service: Name::new(name), trouble: trouble.map(str::to_owned) });
+    }
+
+    pub(super) fn release(&mut self, name: &str) {
+        self.command(Command::Release { service: Name::new(name) });
     }
 
     pub(super) fn exited(&mut self, name: &str, number: u32, code: i32) {

@@ -50,6 +50,7 @@ async fn said(service: &Service, lease: Option<&Credentials>, base: &SandboxBase
         run: 1,
         mark: format!("shop/{}#1", service.name),
         inherited: &[("AWS_PROFILE".into(), "stray".into()), ("AWS_CONFIG_FILE".into(), "/dev/null".into())],
+        login: None,
         env_files: Vec::new(),
         credentials: lease,
         region: Some(&base.region),

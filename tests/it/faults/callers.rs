@@ -136,7 +136,7 @@ fn a_service_that_opens_very_many_connections_does_not_take_the_owners_place() {
     project.devsup(&["restart", "a"]).ok();
 }
 
-fn own_state(project: &Project) -> OwnState {
+pub(crate) fn own_state(project: &Project) -> OwnState {
     let answer = ask(project, "GET", "/v1/self", "");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     serde_json::from_str(body).expect("its own state")

@@ -6,7 +6,7 @@ use devsup::keeper::protocol::{Order, Report};
 use devsup::manifest::StopMode;
 use devsup::supervisor::Exit;
 use devsup::sys::clock::monotonic;
-use devsup::sys::{signal, tree};
+use devsup::sys::signal;
 
 use super::kept::{Setup, misbehave, wait_until};
 use super::{LONG, stop};
@@ -28,50 +28,6 @@ fn death_by_a_signal_is_reported_as_such() {
     let mut kept = setup.start(&["die", "SEGV"]);
     assert_eq!(kept.exited(), Exit::Signal(11));
     kept.until_gone();
-}
-
-#[test]
-fn a_setsid_grandchild_and_a_daemon_are_told_and_gone() {
-    let setup = Setup::new();
-    let mut kept = setup.start(&[
-        "fork",
-        "setsid",
-        "[",
-        "on",
-        "TERM",
-        "touch",
-        "child-told",
-        "touch",
-        "child",
-        "sleep",
-        "60",
-        "]", //
-        "daemon",
-        "[",
-        "on",
-        "TERM",
-        "touch",
-        "daemon-told",
-        "touch",
-        "daemon",
-        "sleep",
-        "60",
-        "]", //
-        "touch",
-        "ready",
-        "sleep",
-        "60",
-    ]);
-    kept.started();
-    for file in ["child", "daemon", "ready"] {
-        setup.wait_for(file);
-    }
-    assert_eq!(kept.tree().len(), 3);
-    kept.order(&stop(Duration::from_secs(1)));
-    kept.until_gone();
-    // They go on after being told, so it is SIGKILL that ends them.
-    assert!(setup.has("child-told") && setup.has("daemon-told"));
-    kept.nothing_is_left();
 }
 
 #[test]
@@ -108,21 +64,6 @@ fn kill_comes_through_a_long_stop() {
     kept.order(&Order::Kill);
     kept.until_gone();
     assert_eq!(kept.exit(), Some(Exit::Signal(9)));
-}
-
-#[test]
-fn a_stopped_service_can_die() {
-    let setup = Setup::new();
-    let mut kept = setup.start(&["fork", "[", "touch", "child", "stop", "]", "wait-for", "child", "stop"]);
-    let pid = kept.started();
-    wait_until("both are stopped", || {
-        let tree = kept.tree();
-        tree.len() == 2 && tree.iter().all(|pid| tree::look(*pid).is_some_and(|process| process.state == 'T'))
-    });
-    kept.order(&stop(LONG));
-    kept.until_gone();
-    assert_eq!(kept.exit(), Some(Exit::Signal(15)), "pid {pid}");
-    kept.nothing_is_left();
 }
 
 #[test]
@@ -188,39 +129,6 @@ fn another_stop_signal_is_sent_as_asked() {
 }
 
 #[test]
-fn a_fork_bomb_loses() {
-    let setup = Setup::new();
-    let mut kept = setup.start(&["bomb", "64"]);
-    kept.tree_has(30);
-    kept.order(&Order::Kill);
-    kept.until_gone();
-    kept.nothing_is_left();
-}
-
-#[test]
-fn who_hops_from_session_to_session_is_caught() {
-    let mut setup = Setup::new();
-    setup.spec.stop.timeout = SHORT;
-    let mut kept = setup.start(&["hop", "10000"]);
-    assert_eq!(kept.exited(), Exit::Code(0));
-    kept.until_gone();
-    kept.nothing_is_left();
-}
-
-#[test]
-fn a_stop_before_exec_leaves_nothing() {
-    for _ in 0..20 {
-        let setup = Setup::new();
-        let mut kept = setup.start(&["sleep", "60"]);
-        kept.order(&stop(LONG));
-        kept.until_gone();
-        assert!(matches!(kept.exit(), Some(Exit::Signal(9 | 15))));
-        assert_eq!(kept.reaped(), Exit::Code(0));
-        kept.nothing_is_left();
-    }
-}
-
-#[test]
 fn a_signal_reaches_all_or_the_main_process() {
     let setup = Setup::new();
     let mut kept = setup.start(&[
@@ -263,22 +171,6 @@ fn a_signal_reaches_all_or_the_main_process() {
     setup.wait_for("child-usr2");
     assert!(!setup.has("child-usr1"));
     assert_eq!(kept.exit(), None);
-}
-
-#[test]
-fn when_the_daemon_dies_all_is_ended_politely_then_by_force() {
-    let mut setup = Setup::new();
-    setup.spec.stop.timeout = SHORT;
-    let mut kept = setup.start(&[
-        "daemon", "[", "ignore", "TERM", "touch", "daemon", "sleep", "60", "]", //
-        "on", "TERM", "touch", "told", "wait-for", "daemon", "touch", "ready", "sleep", "60",
-    ]);
-    kept.started();
-    setup.wait_for("ready");
-    let keeper = kept.hang_up();
-    kept.nothing_is_left();
-    assert!(setup.has("told"));
-    wait_until("the keeper is gone too", || tree::look(keeper).is_none_or(|process| process.state == 'Z'));
 }
 
 #[test]

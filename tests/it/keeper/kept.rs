@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use devsup::keeper::protocol::{Birth, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
+use devsup::keeper::protocol::{Birth, Identity, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
 use devsup::keeper::{Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
 use devsup::sys::clock::monotonic;
+use devsup::sys::pty::Size;
 use devsup::sys::tree;
 use tempfile::TempDir;
 
+use crate::groups::{Group, skipped};
 pub(crate) use crate::place::devsup;
 
 /// Far above what a busy machine needs; only a failing test waits so long.
@@ -35,10 +38,26 @@ pub(crate) fn misbehave() -> String {
     path.to_str().expect("a path of this machine").to_owned()
 }
 
+/// Have we this capability? In a container root lacks some.
+pub(crate) fn capable(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("our own");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a set");
+    u64::from_str_radix(line.trim(), 16).expect("a mask") >> number & 1 == 1
+}
+
+/// CAP_SYS_ADMIN and CAP_SETPCAP: a wall needs no `no_new_privs`.
+pub(crate) fn isolates_freely() -> bool {
+    capable(21) && capable(8)
+}
+
 /// What a run is started with; `spec` may be changed before the start.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) spec: Spec,
+    /// Where the run is put.
+    pub(crate) group: Option<Group>,
+    /// What [`Setup::start`] starts.
+    pub(crate) program: String,
 }
 
 impl Setup {
@@ -65,7 +84,33 @@ impl Setup {
             ready: ReadyBy::Others,
             probes: Probes::default(),
         };
-        Self { folder, spec }
+        Self { folder, spec, group: None, program: misbehave() }
+    }
+
+    /// The same in a cgroup of its own; `None`: there is none to be had here.
+    pub(crate) fn in_cgroup() -> Option<Self> {
+        let group = Some(Group::make("run")?);
+        Some(Self { group, ..Self::new() })
+    }
+
+    /// Once with what descends from the keeper only, once with a cgroup.
+    pub(crate) fn both(test: impl Fn(Self)) {
+        test(Self::new());
+        match Self::in_cgroup() {
+            Some(setup) => test(setup),
+            None => skipped("the half with a cgroup: none can be made here"),
+        }
+    }
+
+    /// As another user, in a folder where that one may write, with a copy of the program that it may execute.
+    pub(crate) fn of(identity: Identity) -> Self {
+        let mut setup = Self::new();
+        fs::set_permissions(setup.folder.path(), fs::Permissions::from_mode(0o777)).expect("our own folder");
+        let program = setup.path("misbehave");
+        fs::copy(&setup.program, &program).expect("a copy");
+        program.to_str().expect("a path of this machine").clone_into(&mut setup.program);
+        setup.spec.birth.identity = Some(identity);
+        setup
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -86,8 +131,7 @@ impl Setup {
 
     /// Starts `examples/misbehave` with these words.
     pub(crate) fn start(&self, words: &[&str]) -> Kept {
-        let program = misbehave();
-        self.start_argv(&[&[program.as_str()], words].concat())
+        self.start_argv(&[&[self.program.as_str()], words].concat())
     }
 
     pub(crate) fn start_argv(&self, argv: &[&str]) -> Kept {
@@ -102,12 +146,17 @@ impl Setup {
             birth: self.spec.birth.clone(),
             ready: self.spec.ready.clone(),
             probes: self.spec.probes.clone(),
-            logs: LogSpec { file_bytes: self.spec.logs.file_bytes, redact: Vec::new(), patterns: Vec::new() },
+            logs: LogSpec {
+                file_bytes: self.spec.logs.file_bytes,
+                redact: self.spec.logs.redact.clone(),
+                patterns: self.spec.logs.patterns.clone(),
+            },
             ..self.spec
         };
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
         let lock = fs::File::open(self.path("lock")).expect("the lock");
-        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd()).expect("a keeper");
+        let group = self.group.as_ref().map(|group| group.cgroup.as_fd());
+        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd(), group).expect("a keeper");
         Kept { link: Some(link), said: Vec::new(), state: State::Open, seen: BTreeSet::new(), project: spec.project }
     }
 }
@@ -140,6 +189,10 @@ impl Kept {
 
     pub(crate) fn order(&mut self, order: &Order) {
         self.link.as_mut().expect("still linked").order(order).expect("the keeper is there");
+    }
+
+    pub(crate) fn attach(&mut self, size: Size, connection: OwnedFd) {
+        self.link.as_mut().expect("still linked").attach(size, connection).expect("the keeper is there");
     }
 
     fn hear(&mut self) {

@@ -35,6 +35,32 @@ fn a_dependent_of_a_failure_says_for_whom_it_waits() {
 }
 
 #[test]
+fn a_failed_service_shows_how_its_runs_ended_and_its_last_lines() {
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.a]\ncommand = ['{}', 'say', 'no such table: users', 'exit', '3']\nmax_restarts = 1\n\
+         backoff = {{ first = '10ms' }}\n",
+        misbehave()
+    ));
+    project.devsup(&["up", "-d", "--sandbox"]);
+    crate::project::wait_until("it has given up", || project.service("a").status == "failed: exit 3");
+    let a = project.service("a");
+    let ended: Vec<_> = a.exits.iter().map(|past| (past.run, past.what.as_str())).collect();
+    assert_eq!(ended, [(1, "crashed"), (2, "crashed")], "{a:#?}");
+    let shown = project.devsup(&["ps", "a"]).ends(3).stdout;
+    for words in [
+        "status       failed: exit 3",
+        "why          gave up after 2 crashes (max_restarts = 1)",
+        "next         `devsup restart a` tries again",
+        "last exits",
+        "run 2  exit 3 after 0s, crashed",
+        "last lines",
+        "no such table: users",
+    ] {
+        assert!(shown.contains(words), "{words} is missing in\n{shown}");
+    }
+}
+
+#[test]
 fn down_says_for_whom_it_waits() {
     let project = Project::new(&format!(
         "name = 'shop'\n[services.a]\ncommand = ['{}', 'ignore', 'TERM', 'say', 'deaf', 'sleep', '600']\nstop_timeout = '3s'\n",
@@ -53,4 +79,26 @@ fn down_says_for_whom_it_waits() {
     project.until_log("a", "deaf");
     project.devsup(&["down", "-t", "1s"]).ok();
     project.until_gone();
+}
+
+/// Scenario 13: a one-shot that ends with 0, with 1, by a signal, and what waits for its completion.
+#[test]
+fn only_a_one_shot_that_ended_well_has_completed() {
+    for (ends, starts) in [(&["exit", "0"][..], true), (&["exit", "1"], false), (&["die", "KILL"], false)] {
+        let words: String = ends.iter().map(|word| format!(", '{word}'")).collect();
+        let project = Project::new(&format!(
+            "name = 'shop'\n[services.migrate]\ncommand = ['{}'{words}]\nrestart = 'never'\n\
+             [services.a]\ncommand = 'sleep 600'\ndepends_on = {{ migrate = 'completed' }}\n",
+            misbehave()
+        ));
+        let up = project.devsup(&["up", "-d", "--wait"]);
+        let a = project.service("a");
+        if starts {
+            assert!(up.status == 0 && a.ready, "{up:#?} {a:#?}");
+            assert_eq!(project.service("migrate").status, "done");
+        } else {
+            assert!(up.status == 1 && up.stderr.contains("migrate"), "{up:#?}");
+            assert!(a.pid.is_none() && a.status.contains("waiting for migrate, which failed"), "{a:#?}");
+        }
+    }
 }

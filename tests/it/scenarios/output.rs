@@ -1,0 +1,151 @@
+//! What services write, and who does not read it.
+
+use std::fs;
+use std::time::Duration;
+
+use devsup::supervisor::State;
+use nix::sys::signal::Signal;
+
+use crate::faults::{badly, keeper_of, send, until_gone};
+use crate::project::{Foreground, Project, binary, wait_until};
+
+fn alone(command: &str, more: &str) -> Project {
+    Project::new(&format!("name = \"alone\"\n[services.a]\ncommand = {command}\n{more}\n"))
+}
+
+/// The bytes of all its runs.
+fn written(project: &Project) -> Vec<fs::DirEntry> {
+    let folder = project.state().map(|state| state.join("logs/a"));
+    let all = folder.into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    all.filter(|entry| entry.path().extension().is_some_and(|end| end == "log")).collect()
+}
+
+fn size(project: &Project) -> u64 {
+    written(project).iter().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+}
+
+#[test]
+fn who_closes_its_output_lives_on() {
+    let project = alone(&badly("say first close-stdout close-stderr touch closed sleep 600"), "");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    wait_until("both are closed", || project.path("closed").exists());
+    let a = project.service("a");
+    assert!(a.state == State::Running && a.crashes == 0 && project.log("a").contains("first"), "{a:#?}");
+    project.devsup(&["restart", "a"]).ok();
+    project.devsup(&["stop", "a"]).ok();
+    assert_eq!(project.service("a").crashes, 0);
+}
+
+/// A gigabyte is for a long night: `DEVSUP_SOAK=long`.
+#[test]
+fn a_line_without_end_costs_its_keeper_no_memory() {
+    let bytes: u64 = if crate::soak::long() { 1 << 30 } else { 48 << 20 };
+    // Piece by piece: the service itself is to stay small as well.
+    let command = format!("'yes xxxxxxx | tr -d \"\\n\" | head -c {bytes}; touch done; exec sleep 600'");
+    let project = alone(&command, "");
+    project.devsup(&["up", "-d"]).ok();
+    let keeper = keeper_of(&project, "a");
+    wait_until("it has written it all", || project.path("done").exists());
+    // The oldest parts of what is too much are removed; the newest are there.
+    let least = bytes.min(40 << 20);
+    wait_until("it is in the log", || size(&project) >= least);
+    let status = fs::read_to_string(format!("/proc/{keeper}/status")).expect("it lives");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its most");
+    let most: u64 = most.trim_end_matches("kB").trim().parse().expect("a number");
+    assert!(most < 24 * 1024, "{most} KiB at its most");
+}
+
+/// Bytes that are no text, characters that a write cuts in two, empty lines, spaces at the end, writes of one byte.
+#[test]
+fn every_byte_is_in_the_log_as_it_was_written() {
+    let command = r"'''
+printf '\n\n  two spaces at the end  \n\ttabs\t\n\377\376\000binary\n'
+printf '\342\202'; sleep 0.05; printf '\254\n'
+for n in 1 2 3 4 5 6 7 8 9; do printf '.'; done
+printf '\ngo on 10%%\rgo on 20%%\r\n\033[2J\033]0;title\007\n'
+exit 0
+'''";
+    let project = alone(command, "restart = \"never\"");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let [file] = &written(&project)[..] else { panic!("one run, one file") };
+    let expected = b"\n\n  two spaces at the end  \n\ttabs\t\n\xff\xfe\x00binary\n\xe2\x82\xac\n.........\n\
+                     go on 10%\rgo on 20%\r\n\x1b[2J\x1b]0;title\x07\n";
+    let found = fs::read(file.path()).expect("a log");
+    assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(expected));
+    assert_eq!(found, expected);
+    let shown = project.devsup(&["logs", "--no-log-prefix", "a"]).ok().stdout;
+    assert!(shown.contains("  two spaces at the end  \n\ttabs\t\n") && shown.contains("\n€\n"), "{shown:?}");
+}
+
+#[test]
+fn the_last_words_of_a_killed_service_are_kept() {
+    let project = alone(&badly("mutter half-a-wor touch said sleep 600"), "restart = \"never\"");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    wait_until("it has spoken", || project.path("said").exists());
+    send(project.service("a").pid.expect("it runs"), Signal::SIGKILL);
+    project.until_one("a", |a| a.pid.is_none(), "it is dead");
+    project.until_log("a", "half-a-wor");
+}
+
+/// Neither nobody, nor one who stopped reading, holds a service up.
+#[test]
+fn a_flood_waits_for_no_reader() {
+    const MUCH: u64 = 12 << 20;
+    let project = alone(&badly("pour"), "");
+    project.devsup(&["up", "-d"]).ok();
+    wait_until("it pours with no reader", || size(&project) > MUCH);
+    let mut stopped = project.spawn(&["logs", "-f", "a"]);
+    stopped.until_says("one of very many lines");
+    stopped.signal(Signal::SIGSTOP);
+    // Its pipe is full after its first words, and stays so until there is a file.
+    let line = format!(
+        "'{}' logs -f a | {{ read first; echo heard; until [ -e over ]; do sleep 0.1; done; }}",
+        binary().display()
+    );
+    let mut slow = Foreground::start(project.command("sh".as_ref(), &["-c", &line]));
+    slow.until_says("heard");
+    let (part, then) = (parts(&project), project.service("a"));
+    wait_until("it pours on", || parts(&project) > part + 1);
+    let now = project.service("a");
+    assert_eq!((now.pid, now.crashes, now.log_dropped), (then.pid, 0, 0), "{now:#?}");
+    stopped.signal(Signal::SIGCONT);
+    project.devsup(&["stop", "a"]).ok();
+    project.write("over", "");
+    slow.finish();
+}
+
+/// The number of the newest part: they only grow, though the oldest are removed.
+fn parts(project: &Project) -> u32 {
+    let number = |entry: &fs::DirEntry| entry.path().file_stem()?.to_str()?.split('.').nth(1)?.parse::<u32>().ok();
+    written(project).iter().filter_map(number).max().unwrap_or_default()
+}
+
+#[test]
+fn a_service_that_reads_stdin_finds_its_end_and_not_the_terminal() {
+    let project = Project::new(
+        "name = \"reads\"\n[services.a]\ncommand = [\"cat\"]\n[services.b]\ncommand = [\"sleep\", \"600\"]\n",
+    );
+    let mut command = project.command(&binary(), &["up", "--sandbox"]);
+    command.stdin(std::process::Stdio::piped());
+    let mut up = Foreground::start(command);
+    project.until_one("a", |a| a.status == "done", "it read to the end");
+    up.types(b"for nobody\n");
+    assert!(up.lives());
+    up.signal(Signal::SIGINT);
+    up.finish().ends(130);
+    assert!(!project.log("a").contains("for nobody"));
+}
+
+/// A reader of the terminal that is killed, not asked: nothing is left of it, and nothing of the service is.
+#[test]
+fn a_follower_that_is_killed_costs_nothing() {
+    let project = alone(&badly("say hello sleep 600"), "");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let mut follow = project.spawn(&["logs", "-f", "a"]);
+    follow.until_says("hello");
+    let pid = follow.pid();
+    follow.signal(Signal::SIGKILL);
+    assert!(follow.ended(Duration::from_secs(30)).is_some());
+    until_gone(&[pid]);
+    assert_eq!(project.service("a").crashes, 0);
+}
