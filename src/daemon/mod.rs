@@ -61,7 +61,7 @@ use self::world::{Brought, Fact, Inherited, World};
 use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
 use crate::control::{Call, convert, server};
-use crate::manifest::Name;
+use crate::manifest::{Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
 
@@ -269,6 +269,16 @@ async fn sandbox_first(world: &mut World, doors: &mut Doors) -> Result<(), Faile
     }
 }
 
+/// Those that were named, or all that start by themselves.
+fn wanted(start: &Start, manifest: &Manifest) -> Command {
+    let services = if start.services.is_empty() {
+        manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
+    } else {
+        start.services.iter().map(|name| Name::new(name)).collect()
+    };
+    Command::Start { services, no_deps: start.no_deps }
+}
+
 /// The daemon's things, the project's lock, and what was asked to be started.
 fn world(
     begun: Begun,
@@ -281,13 +291,7 @@ fn world(
         warnings.extend(system::personal_warnings(&loaded));
     }
     let manifest = loaded.manifest;
-    let named: Vec<Name> = if start.services.is_empty() {
-        manifest.services.values().filter(|service| service.autostart).map(|service| service.name.clone()).collect()
-    } else {
-        start.services.iter().map(|name| Name::new(name)).collect()
-    };
-    let wanted = Command::Start { services: named, no_deps: start.no_deps };
-    // A daemon that some `up` has started is nobody's unit, though that may have been typed in one.
+    let wanted = wanted(&start, &manifest);
     let notify_socket = start.environment.env.iter().find(|(name, _)| start.unit && name == "NOTIFY_SOCKET");
     let notify_socket = notify_socket.map(|(_, address)| address.clone());
     let since = now().wall;
