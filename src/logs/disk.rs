@@ -28,6 +28,8 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn new(fd: OwnedFd) -> Self {
         let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
+        // One that was removed before we looked has no name any more; what the kernel says then is none.
+        let path = path.filter(|path| path.exists());
         Self { fd, path }
     }
 }

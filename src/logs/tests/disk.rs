@@ -153,3 +153,15 @@ fn the_oldest_go_first_and_never_a_live_runs_newest() {
     assert_eq!(names(), []);
     assert_eq!(last_run(&logs.folder("a")), 0);
 }
+
+#[test]
+fn a_folder_that_was_removed_before_the_start_is_not_made_under_another_name() {
+    let logs = Logs::new();
+    let folder = File::open(logs.folder("a")).expect("opened");
+    std::fs::remove_dir(logs.root().join("a")).expect("removed");
+    let mut capture = Capture::create(folder.into(), 1, 1000, Vec::new()).expect("created");
+    capture.write(Stream::Stdout, b"lost\n");
+    assert_eq!(capture.dropped(), (5, Some("log folder gone".to_owned())));
+    capture.finish();
+    assert_eq!(std::fs::read_dir(logs.root()).expect("listed").count(), 0);
+}
