@@ -7,6 +7,7 @@ mod keeper;
 mod layers;
 mod logs;
 mod manifest;
+mod means;
 mod place;
 mod project;
 mod ready;

@@ -85,11 +85,12 @@ fn down_says_for_whom_it_waits() {
 #[test]
 fn only_a_one_shot_that_ended_well_has_completed() {
     for (ends, starts) in [(&["exit", "0"][..], true), (&["exit", "1"], false), (&["die", "KILL"], false)] {
-        let words: String = ends.iter().map(|word| format!(", '{word}'")).collect();
+        let words: Vec<String> = ends.iter().map(|word| format!(", '{word}'")).collect();
         let project = Project::new(&format!(
-            "name = 'shop'\n[services.migrate]\ncommand = ['{}'{words}]\nrestart = 'never'\n\
+            "name = 'shop'\n[services.migrate]\ncommand = ['{}'{}]\nrestart = 'never'\n\
              [services.a]\ncommand = 'sleep 600'\ndepends_on = {{ migrate = 'completed' }}\n",
-            misbehave()
+            misbehave(),
+            words.concat()
         ));
         let up = project.devsup(&["up", "-d", "--wait"]);
         let a = project.service("a");
