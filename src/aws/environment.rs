@@ -156,7 +156,7 @@ fn written(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
         for (name, value) in variables {
             let overrides_role =
                 is_scrubbed(name) && matches!(identity, Identity::Role(_) | Identity::BaseOfSandbox(_));
-            if overrides_role || is_devsups_own(name) {
+            if overrides_role {
                 table.scrubbed.insert(name.clone());
             } else {
                 table.put(OsStr::new(name), OsStr::new(value), &source, false);

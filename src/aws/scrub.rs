@@ -1,11 +1,39 @@
 //! Which inherited variables no child gets: they would give it another AWS identity than its own, or tie it to the
 //! supervisor that started devsup.
 
-/// Meant for devsup itself by what started it: a child would answer for devsup, or take its sockets.
+/// Meant for devsup itself by what started it: a child would answer for devsup, take its sockets, or use its folders. What
+/// systemd.exec(5) sets for the process of a unit, and our own.
+const OWN: &[&str] = &[
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "DEVSUP",
+    "FDSTORE",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LOGS_DIRECTORY",
+    "LOG_NAMESPACE",
+    "MAINPID",
+    "MAINPIDFDID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// Of inherited variables only: what the manifest itself gives a service is meant for it.
 pub(super) fn is_devsups_own(name: &str) -> bool {
-    const OWN: &[&str] =
-        &["NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "DEVSUP", "MANAGERPID", "SYSTEMD_EXEC_PID"];
-    OWN.contains(&name) || ["LISTEN_", "WATCHDOG_", "DEVSUP_"].iter().any(|prefix| name.starts_with(prefix))
+    OWN.contains(&name) || name.starts_with("DEVSUP_")
 }
 
 /// Points an SDK at another address than AWS's: kept with real credentials, removed in the sandbox.

@@ -92,6 +92,23 @@ impl Failure {
         Self { kind, ..self }
     }
 
+    /// How the verb is typed, where nothing better can be said.
+    fn with_usage(self, error: &clap::Error) -> Self {
+        let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+        let usage = usage.trim_start_matches("Usage:").trim();
+        if error.kind() == ErrorKind::InvalidSubcommand || usage.is_empty() {
+            return self.hint("devsup --help");
+        }
+        let failure = self.hint(format!("usage: {usage}"));
+        let several = ["start", "stop", "restart"];
+        match several.into_iter().find(|verb| usage.starts_with(&format!("devsup {verb} <SVC>"))) {
+            Some(verb) if error.kind() == ErrorKind::MissingRequiredArgument => {
+                failure.hint(format!("all of them: devsup {verb} --all"))
+            }
+            _ => failure,
+        }
+    }
+
     /// All lines, each ended; nothing for [`Kind::ReaderLeft`] and [`Kind::Said`].
     pub(crate) fn render(&self, paint: Paint) -> String {
         let mut text = String::new();
@@ -178,19 +195,15 @@ impl From<&clap::Error> for Failure {
                 failure = failure.hint(format!("did you mean `{near}`?"));
             }
         }
-        if error.kind() == ErrorKind::UnknownArgument && argument == "-f" {
-            return failure.hint("the manifest's `-f FILE` stands before the verb: devsup -f FILE VERB");
+        let instead = match argument.as_str() {
+            "-f" => Some("the manifest's `-f FILE` stands before the verb: devsup -f FILE VERB"),
+            "--json" => Some("did you mean `--format json`?"),
+            _ => None,
+        };
+        if let Some(instead) = instead.filter(|_| error.kind() == ErrorKind::UnknownArgument) {
+            return failure.hint(instead);
         }
-        if failure.hints.is_empty() && failure.causes.is_empty() {
-            let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-            let usage = usage.trim_start_matches("Usage:").trim();
-            failure = failure.hint(if error.kind() == ErrorKind::InvalidSubcommand || usage.is_empty() {
-                "devsup --help".to_owned()
-            } else {
-                format!("usage: {usage}")
-            });
-        }
-        failure
+        if failure.hints.is_empty() && failure.causes.is_empty() { failure.with_usage(error) } else { failure }
     }
 }
 

@@ -193,6 +193,8 @@ pub(crate) fn survivor(service: &Service) -> Option<String> {
 pub(crate) fn waiting_line(service: &Service, elapsed: &str) -> String {
     let verb = match service.state {
         State::Stopping => "stopping ",
+        // Its end is what is waited for.
+        State::Running if service.ready => "running  ",
         State::Starting | State::Running => "starting ",
         _ => "waiting  ",
     };

@@ -138,14 +138,18 @@ impl Caller {
                     .to_owned(),
             ),
             (Standing::Operator, _) => refuse(format!("this is for its owner, `{}`; {}", owner(), self.operates())),
-            (Standing::Looker, _) => refuse(format!(
+            (Standing::Looker, Right::Operate) => refuse(format!(
                 "you are `{}` and may look at this project; its owner is `{}`, and others act by the group \
                  that `[access] operate` names",
                 self.by.user,
                 owner()
             )),
+            (Standing::Looker, _) => {
+                refuse(format!("this is for its owner, `{}`; you are `{}` and may look", owner(), self.by.user))
+            }
             (Standing::Stranger, _) => {
                 refuse(format!("this project belongs to `{}`; you are `{}`", owner(), self.by.user))
+                    .map_err(|failed| failed.hint(LET_IN))
             }
             (Standing::Ended, _) => refuse("the process that connected has ended, so nobody knows who asks".to_owned()),
         }
@@ -155,6 +159,10 @@ impl Caller {
         format!("you are `{}` and may look, start, stop, restart, hold and release", self.by.user)
     }
 }
+
+/// What a stranger can do about it.
+const LET_IN: &str =
+    "the group in `[access] look` of a system project may look; who was put into it just now logs in anew";
 
 fn owner() -> String {
     users::name(users::own_uid())

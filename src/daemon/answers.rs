@@ -175,9 +175,11 @@ impl World {
 
     /// What a new run would get. Credentials that are not held are asked for, and kept by nobody.
     fn environment(&mut self, by: &By, name: &str, reveal: bool, answer: Answer<Environment>) {
-        let Some(service) = self.manifest.services.get(name).cloned() else {
-            drop(answer.send(Err(super::commands::no_such(name, self.manifest.services.keys()))));
-            return;
+        let found = self.run_here(name).map(|name| self.manifest.services.get(&name).cloned());
+        let service = match found {
+            Ok(Some(service)) => service,
+            Ok(None) => return drop(answer.send(Err(super::commands::no_such(name, self.manifest.services.keys())))),
+            Err(failed) => return drop(answer.send(Err(failed))),
         };
         if reveal {
             let sentence = "its environment was revealed".to_owned();

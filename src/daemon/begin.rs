@@ -23,6 +23,7 @@ use crate::control::paths::{Folder, LockInfo, root};
 use crate::control::system::SystemFolders;
 use crate::control::{Answered, Start};
 use crate::manifest::{self, Colour, Loaded, Source, Trust};
+use crate::sys::daemonize::Came;
 use crate::sys::lock::Lock;
 use crate::sys::{daemonize, memfd, tree, users};
 
@@ -41,7 +42,7 @@ pub(super) struct Begun {
     pub(super) folder: Folder,
     pub(super) lock: Lock,
     pub(super) info: LockInfo,
-    pub(super) umask: u32,
+    pub(super) came: Came,
     pub(super) cgroups: Cgroups,
 }
 
@@ -113,7 +114,7 @@ pub(super) fn told(file: &File) -> Result<Start, Failed> {
 }
 
 /// What the preparations come to when they do not come to a daemon.
-pub(super) fn begin(start: Start, umask: u32) -> Result<Begun, Answered> {
+pub(super) fn begin(start: Start, came: Came) -> Result<Begun, Answered> {
     let env = |name: &str| Inherited::lookup(&start.environment.env, name);
     let loaded = load(&start.manifest, &start.environment.env, start.insecure).map_err(Answered::Failed)?;
     let failed = |error: &dyn std::fmt::Display| Answered::Failed(Failed::new(FailedKind::Failed, error.to_string()));
@@ -146,7 +147,7 @@ pub(super) fn begin(start: Start, umask: u32) -> Result<Begun, Answered> {
     daemonize::set_comm(&format!("{COMM}{}", loaded.manifest.name));
     // Before anything is started: it begins where we are.
     let cgroups = Cgroups::find(&start.environment.env, &folder).map_err(Answered::Failed)?;
-    Ok(Begun { start, loaded, folder, lock, info, umask, cgroups })
+    Ok(Begun { start, loaded, folder, lock, info, came, cgroups })
 }
 
 /// Reads and checks the manifest in this environment.
@@ -184,13 +185,16 @@ fn take_lock(folder: &Folder) -> Result<Lock, Answered> {
     }
 }
 
-/// A daemon whose folder was removed holds a lock that is no longer there: its services must not be started twice.
+/// A daemon whose folder was removed, or whose unit names others, holds a lock that is not ours: its services must not be
+/// started twice.
 fn look_for_another(folder: &Folder) -> Result<(), Answered> {
     // One that was killed is above its keepers a moment longer than it holds its lock.
     let give_up = now().mono + DYING_WITHIN;
     while let Some(pid) = hidden_daemon(folder.id()) {
         if now().mono >= give_up {
-            let error = format!("another devsup (pid {pid}) runs this project; its state folder was removed under it");
+            let error = format!(
+                "another devsup (pid {pid}) runs this project; its state folder was removed under it, or is another one"
+            );
             let hint = format!("kill {pid}: it ends its services in order; then devsup up");
             return Err(Answered::Failed(Failed::new(FailedKind::Failed, error).hint(hint)));
         }

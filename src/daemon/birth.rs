@@ -6,8 +6,9 @@ use std::io;
 
 use crate::aws::Login;
 use crate::keeper::protocol::{Birth, Identity};
-use crate::manifest::{Manifest, Service};
+use crate::manifest::{Manifest, Resource, Service};
 use crate::sys::accounts::{self, Account};
+use crate::sys::daemonize::Came;
 use crate::sys::{identity, users};
 
 /// Of a service with `user` or `group`.
@@ -19,12 +20,14 @@ pub(super) struct Who {
     pub(super) login: Option<Login>,
 }
 
-/// `umask`: that of whoever brought the project up.
-pub(super) fn birth(service: &Service, who: &Who, umask: u32) -> Birth {
+/// `came`: what there was where the project was brought up.
+pub(super) fn birth(service: &Service, who: &Who, came: Came) -> Birth {
+    let soft = [(Resource::Core, came.core), (Resource::Nofile, came.nofile)];
     Birth {
-        umask: service.umask.unwrap_or(umask),
+        umask: service.umask.unwrap_or(came.umask),
         nice: service.nice,
         limits: service.limits.resources.clone(),
+        soft: soft.into_iter().filter_map(|(resource, soft)| Some((resource, soft?))).collect(),
         identity: who.identity.clone(),
         isolate: service.isolate,
         tty: service.tty,

@@ -11,7 +11,7 @@ use crate::control::api::{Done, Failed, FailedKind, Handed, ServicesRequest, UpR
 use crate::control::convert::clock_time;
 use crate::keeper::protocol::Order;
 use crate::manifest::Name;
-use crate::supervisor::{By, Command, RunId, State, Want};
+use crate::supervisor::{By, Command, RunId, State, Want, only_watched};
 
 /// So many answered requests are remembered.
 const REMEMBERED: usize = 256;
@@ -195,7 +195,7 @@ impl World {
     }
 
     fn signal(&mut self, by: &By, service: &str, signal: i32, main: bool) -> Result<Done, Failed> {
-        let service = self.known(service)?;
+        let service = self.run_here(service)?;
         let runs: Vec<RunId> = self.runs.keys().filter(|run| run.service == service).cloned().collect();
         if runs.is_empty() {
             return Err(Failed::new(FailedKind::NotRunning, format!("service `{service}`: it is not running")));
@@ -242,6 +242,13 @@ impl World {
             return Ok(Name::new(name));
         }
         Err(no_such(name, self.manifest.services.keys()))
+    }
+
+    /// One that devsup runs itself.
+    pub(super) fn run_here(&self, name: &str) -> Result<Name, Failed> {
+        let known = self.known(name)?;
+        let external = self.manifest.services.get(&known).is_some_and(|service| service.external());
+        if external { Err(Failed::new(FailedKind::Failed, only_watched(&known))) } else { Ok(known) }
     }
 
     fn up_already(&self, services: &[Name]) -> Vec<String> {

@@ -100,11 +100,11 @@ fn be(starter: Starter, start: Result<Start, Failed>) -> ExitCode {
         Err(failed) => return starter.answer(&Answered::Failed(failed)),
     };
     let fail = |starter: Starter, error: &io::Error| starter.answer(&Answered::Failed(could_not_start(error)));
-    let umask = match daemonize::detach() {
-        Ok(umask) => umask,
+    let came = match daemonize::detach() {
+        Ok(came) => came,
         Err(error) => return fail(starter, &error),
     };
-    let begun = match begin(start, umask) {
+    let begun = match begin(start, came) {
         Ok(begun) => begun,
         Err(answered) => return starter.answer(&answered),
     };
@@ -285,25 +285,24 @@ fn world(
     facts: mpsc::UnboundedSender<Fact>,
     keepers: Keepers,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
-    let Begun { start, loaded, folder, lock, umask, info: _, cgroups } = begun;
+    let Begun { start, loaded, folder, lock, came, info: _, cgroups } = begun;
     let mut warnings: BTreeSet<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
     if !start.system {
         warnings.extend(system::personal_warnings(&loaded));
     }
     let manifest = loaded.manifest;
     let wanted = wanted(&start, &manifest);
-    let notify_socket = start.environment.env.iter().find(|(name, _)| start.unit && name == "NOTIFY_SOCKET");
-    let notify_socket = notify_socket.map(|(_, address)| address.clone());
     let since = now().wall;
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let journal = Journal::open(folder.events())?;
     let world = World {
+        notify: Notify::of(&start),
         brought: Brought {
             manifest: start.manifest,
             folder,
             sandbox: start.sandbox,
             insecure: start.insecure,
-            umask,
+            came,
             profile: start.profile,
             region: start.region,
             since,
@@ -333,7 +332,6 @@ fn world(
         watches: None,
         keepers,
         rules: Rules::default(),
-        notify: notify_socket.map(Notify::new),
         facts,
         watchers: tokio::sync::watch::Sender::new(Bytes::new()),
         answered: VecDeque::new(),

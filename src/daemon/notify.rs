@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clocks::now;
 use super::system::booting;
 use super::world::World;
+use crate::control::Start;
 use crate::control::api::Service;
 use crate::supervisor::{State, Want};
 use crate::sys::notify;
@@ -25,9 +26,10 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// `address`: `NOTIFY_SOCKET`.
-    pub(super) fn new(address: OsString) -> Self {
-        Self { address, ready: false, stopping: false, status: String::new() }
+    /// A daemon that some `up` has started is nobody's unit, though that may have been typed in one.
+    pub(super) fn of(start: &Start) -> Option<Self> {
+        let (_, address) = start.environment.env.iter().find(|(name, _)| start.unit && name == "NOTIFY_SOCKET")?;
+        Some(Self { address: address.clone(), ready: false, stopping: false, status: String::new() })
     }
 
     fn say(&mut self, words: &[&str], status: String) {

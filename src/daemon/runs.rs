@@ -84,7 +84,7 @@ impl World {
                 command: service.stop_command.as_ref().map(crate::manifest::Command::argv),
             },
             daemon: std::process::id(),
-            birth: birth::birth(service, &who, self.brought.umask),
+            birth: birth::birth(service, &who, self.brought.came),
             ready: ready_by(service),
             probes: exec_probes(service),
         };

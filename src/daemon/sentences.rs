@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::manifest::{Name, Secs};
+use crate::manifest::{Name, span};
 use crate::supervisor::{Happening, Note, Reason};
 
 pub(super) fn sentence(note: &Note) -> String {
@@ -27,7 +27,7 @@ fn names(word: &str, names: &[Name]) -> Option<String> {
 }
 
 fn millis(ms: u64) -> String {
-    if ms < 1000 { format!("{ms} ms") } else { Secs(Duration::from_millis(ms)).to_string() }
+    span(Duration::from_millis(ms))
 }
 
 fn what(what: &Happening) -> String {

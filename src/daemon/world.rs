@@ -29,6 +29,7 @@ use crate::supervisor::{
     AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
     Supervisor, Wake, Wall,
 };
+use crate::sys::daemonize::Came;
 use crate::sys::lock::Lock;
 use crate::sys::process::Pidfd;
 
@@ -141,8 +142,8 @@ pub(super) struct Brought {
     pub(super) folder: Folder,
     pub(super) sandbox: bool,
     pub(super) insecure: bool,
-    /// The mask of whoever brought it up: services get it back.
-    pub(super) umask: u32,
+    /// What there was where it was brought up: services get it back.
+    pub(super) came: Came,
     pub(super) profile: Option<String>,
     pub(super) region: Option<String>,
     pub(super) since: Wall,

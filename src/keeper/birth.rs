@@ -37,6 +37,10 @@ pub(super) fn isolate(birth: &Birth, what: What) -> String {
 
 /// Late, for what is left to do needs memory and descriptors too; and while we may still raise what is to be raised.
 pub(super) fn limit(birth: &Birth) -> Result<(), Failure> {
+    for (resource, soft) in birth.soft.iter().filter(|(resource, _)| !birth.limits.contains_key(resource)) {
+        // A hard limit that was lowered meanwhile is heeded; nobody has asked for more.
+        limits::change_soft(kind(*resource), *soft).ok();
+    }
     for (resource, limit) in &birth.limits {
         let Rlimit { soft, hard } = *limit;
         limits::set(kind(*resource), soft, hard).map_err(|error| {

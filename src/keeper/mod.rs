@@ -32,6 +32,6 @@ mod tree;
 
 pub use keep::keep;
 pub use link::{Link, Reports, State};
-pub use plain::{plain, span};
+pub use plain::plain;
 pub use shim::shim;
 pub use strays::{Force, Marked, Stray, end_marked, find_marked, keeper_of, sweep_strays};

@@ -1,9 +1,5 @@
 //! What a program said, as part of a sentence: one line, bounded, nothing that moves a cursor.
 
-use std::time::Duration;
-
-use crate::manifest::Secs;
-
 /// Longer ones are cut.
 const LONGEST: usize = 200;
 
@@ -35,15 +31,6 @@ pub fn plain(bytes: &[u8]) -> String {
     out.trim().to_owned()
 }
 
-/// `500ms`, `1.5s`, `10s`, `2m`.
-pub fn span(time: Duration) -> String {
-    match (time.as_secs(), time.subsec_millis()) {
-        (0, ms @ 1..) => format!("{ms}ms"),
-        (0..10, 1..) => format!("{:.1}s", time.as_secs_f64()),
-        _ => Secs(time).to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,12 +41,6 @@ mod tests {
         assert_eq!(plain("\u{202e}abc\u{9b}2J".as_bytes()), "abc2J");
         assert_eq!(plain(b"\xff"), "\u{fffd}");
         assert_eq!(plain(b"\x1b[never ends"), "ever ends");
-    }
-
-    #[test]
-    fn a_short_time_is_not_none() {
-        let said = [500, 1500, 2000, 90_000].map(|ms| span(Duration::from_millis(ms)));
-        assert_eq!(said, ["500ms", "1.5s", "2s", "1m 30s"]);
     }
 
     #[test]

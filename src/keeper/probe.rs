@@ -7,11 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::output::Writers;
-use super::plain::{plain, span};
+use super::plain::plain;
 use super::protocol::Which;
 use super::starter::{Gifts, Starter, Verdict, What};
 use super::tree;
 use crate::logs::Secrets;
+use crate::manifest::span;
 use crate::sys::pipe::{self, Read};
 use crate::sys::process::End;
 use crate::sys::{descriptors, signal};

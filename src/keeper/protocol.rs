@@ -17,7 +17,7 @@ use crate::supervisor::{Exit, Reason, RunId, StopWhy};
 use crate::sys::pty::Size;
 
 /// Both sides are normally the same binary; after an upgrade of the file on disk they may not be.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -56,6 +56,8 @@ pub struct Birth {
     pub umask: u32,
     pub nice: Option<i32>,
     pub limits: BTreeMap<Resource, Rlimit>,
+    /// Soft limits that daemon or keeper changed for themselves, as they were; `None`: unlimited. `limits` wins.
+    pub soft: BTreeMap<Resource, Option<u64>>,
     /// `None`: it stays who the keeper is.
     pub identity: Option<Identity>,
     /// In a domain of its own, as far as the kernel can.

@@ -54,7 +54,11 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
     // Before all else: whatever comes of this process is in there too.
     let cgroup = if task.cgroup { given.next().map(Cgroup::from) } else { None };
     cgroup.map_or(Ok(()), |group| group.join()).map_err(|e| Failure::of("cgroup", &e))?;
-    spec.env.extend(task.notify.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
+    if let Some(socket) = task.notify {
+        // Of two with one name the first would count, which may be the manifest's.
+        spec.env.retain(|(name, _)| name != "NOTIFY_SOCKET");
+        spec.env.push(("NOTIFY_SOCKET".into(), socket.into()));
+    }
     // Open until exec, and after it.
     let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
     process::new_session().map_err(|e| Failure::of("session", &e))?;

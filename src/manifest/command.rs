@@ -22,8 +22,8 @@ pub(super) enum Way {
 
 /// First words that no program on disk stands for.
 const BUILTINS: &[&str] = &[
-    ".", ":", "alias", "case", "cd", "eval", "exec", "export", "for", "if", "set", "source", "trap", "ulimit", "umask",
-    "unset", "until", "while",
+    ".", ":", "alias", "case", "cd", "eval", "exec", "exit", "export", "for", "if", "set", "source", "trap", "ulimit",
+    "umask", "unset", "until", "while",
 ];
 
 /// A command as a list of words or as one line.

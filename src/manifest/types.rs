@@ -420,3 +420,23 @@ impl fmt::Display for Secs {
         f.pad(&text)
     }
 }
+
+/// `500ms`, `1.5s`, `10s`, `2m`: where a part of a second says something.
+pub fn span(time: Duration) -> String {
+    match (time.as_secs(), time.subsec_millis()) {
+        (0, ms @ 1..) => format!("{ms}ms"),
+        (0..10, 1..) => format!("{:.1}s", time.as_secs_f64()),
+        _ => Secs(time).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_time_is_not_none() {
+        let said = [500, 1500, 2000, 90_000].map(|ms| span(Duration::from_millis(ms)));
+        assert_eq!(said, ["500ms", "1.5s", "2s", "1m 30s"]);
+    }
+}

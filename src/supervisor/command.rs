@@ -14,6 +14,11 @@ use crate::manifest::{Name, Secs};
 /// A `restart` waits so long for fresh credentials, then takes the held ones and says so.
 const FRESH_WITHIN: Duration = Duration::from_secs(5);
 
+/// Why nothing can be asked of an external service.
+pub fn only_watched(name: &Name) -> String {
+    format!("service `{name}`: devsup does not run it, it only watches it")
+}
+
 impl Supervisor {
     /// Why a command is not carried out, for the person who gave it; `None`: it will be. Nothing is changed by asking.
     pub fn refuses(&self, by: &By, command: &Command) -> Option<String> {
@@ -35,7 +40,7 @@ impl Supervisor {
         if !matches!(command, Command::Start { .. })
             && let Some(name) = named.iter().find(watched)
         {
-            return Some(format!("service `{name}`: devsup does not run it, it only watches it"));
+            return Some(only_watched(name));
         }
         if let Command::Restart { services, force: false, .. } = command {
             let held = services.iter().filter_map(|name| self.slot(name)).find_map(|slot| {

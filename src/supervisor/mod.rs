@@ -40,6 +40,7 @@ mod wake;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use command::only_watched;
 pub use event::{
     AskId, By, Command, Effect, Event, Exit, Happening, Lease, LeaseId, Note, Reason, Refusal, RunId, StopWhy,
 };

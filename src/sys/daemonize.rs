@@ -9,9 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, set_child_subreaper, set_dumpable_behavior, setrlimit, setsid,
-};
+use rustix::process::{DumpableBehavior, Resource, set_child_subreaper, set_dumpable_behavior, setsid};
+
+use super::limits;
 
 /// Starts this binary again, also after the file on disk was replaced.
 #[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]
@@ -59,9 +59,18 @@ pub fn take_stdin_file() -> io::Result<File> {
     Ok(File::from(stdin))
 }
 
-/// No terminal, no group, no descriptor, no core file and no reader of our memory; orphans of our descendants come to us.
-/// Answers the umask it came with.
-pub fn detach() -> io::Result<u32> {
+/// What a process had before it became a daemon: what it starts gets it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    pub umask: u32,
+    /// Soft limits, where ours is another now; `None` in them: unlimited.
+    pub core: Option<Option<u64>>,
+    pub nofile: Option<Option<u64>>,
+}
+
+/// No terminal, no group, no descriptor, no core file and no reader of our memory; as many open files as we may have;
+/// orphans of our descendants come to us. Answers what was so before.
+pub fn detach() -> io::Result<Came> {
     // A process group's leader cannot; then its session is its own already or nothing can be done about it.
     if let Err(errno) = setsid() {
         debug_assert_eq!(errno, rustix::io::Errno::PERM);
@@ -69,9 +78,11 @@ pub fn detach() -> io::Result<u32> {
     close_fds::set_fds_cloexec(3, &[]);
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let core = limits::change_soft(Resource::Core, Some(0))?;
+    // Each run takes several, and 1024 is what systemd and most shells give. It may be refused, and is no reason to end.
+    let nofile = limits::change_soft(Resource::Nofile, limits::hard(Resource::Nofile)).unwrap_or_default();
     set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(umask)
+    Ok(Came { umask, core, nofile })
 }
 
 pub fn enter(folder: &Path) -> io::Result<()> {

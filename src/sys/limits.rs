@@ -11,6 +11,18 @@ pub fn set(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> io::Resu
     Ok(setrlimit(resource, Rlimit { current: soft, maximum: hard })?)
 }
 
+/// Changes the soft limit alone, to at most the hard one. Answers the one there was, if that was another.
+pub fn change_soft(resource: Resource, soft: Option<u64>) -> io::Result<Option<Option<u64>>> {
+    let Rlimit { current, maximum } = getrlimit(resource);
+    // `None` is above all numbers.
+    let soft = soft.map_or(maximum, |soft| Some(maximum.map_or(soft, |maximum| soft.min(maximum))));
+    if soft == current {
+        return Ok(None);
+    }
+    set(resource, soft, maximum)?;
+    Ok(Some(current))
+}
+
 /// The hard limit there is now; `None`: unlimited.
 pub fn hard(resource: Resource) -> Option<u64> {
     getrlimit(resource).maximum

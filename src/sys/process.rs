@@ -15,7 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 pub use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Resource, pidfd_open, pidfd_send_signal};
 
 use super::clock::monotonic;
 use super::signal;
@@ -203,8 +203,7 @@ pub fn hide() -> io::Result<()> {
 
 /// No core dumps here and below, unless the limit is raised again.
 pub fn no_core() -> io::Result<()> {
-    let maximum = rustix::process::getrlimit(Resource::Core).maximum;
-    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?)
+    super::limits::change_soft(Resource::Core, Some(0)).map(drop)
 }
 
 /// We get SIGKILL when the thread that started us ends. To be followed by a look at [`parent`].

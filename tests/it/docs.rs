@@ -33,6 +33,36 @@ fn the_manifest_page_has_every_key() {
     }
 }
 
+/// Those of the supervisor are the variants of one enum; the daemon's own are told by name.
+#[test]
+fn the_command_line_page_has_every_kind_of_event() {
+    let page = page("docs/cli.md");
+    let source = self::page("src/supervisor/event.rs");
+    let (_, happenings) = source.split_once("pub enum Happening {").expect("the enum");
+    let (happenings, _) = happenings.split_once("\n}").expect("its end");
+    let variants = happenings.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix([',', '{']));
+    let mut kinds: Vec<String> = variants.filter(|line| line.starts_with(char::is_uppercase)).map(kebab).collect();
+    for file in fs::read_dir(sources().join("src/daemon")).expect("the daemon").flatten() {
+        let source = fs::read_to_string(file.path()).unwrap_or_default();
+        let told = source.split(".tell(now().wall, \"").skip(1).filter_map(|rest| rest.split('"').next());
+        kinds.extend(told.map(str::to_owned));
+    }
+    assert!(kinds.len() > 35 && kinds.iter().any(|kind| kind == "lease-granted"), "{kinds:?}");
+    let lacking: Vec<&String> = kinds.iter().filter(|kind| !page.contains(&format!("`{kind}`"))).collect();
+    assert!(lacking.is_empty(), "docs/cli.md does not name {lacking:?}");
+}
+
+fn kebab(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.trim_end().chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push('-');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
 #[test]
 fn the_command_line_page_has_every_verb() {
     let page = page("docs/cli.md");

@@ -10,16 +10,6 @@ use std::time::Duration;
 use devsup::sys::cgroup::{Cgroup, is_populated, own};
 use devsup::sys::clock::monotonic;
 
-/// Why a test, or half of it, is not run here.
-#[expect(clippy::print_stderr, reason = "a test that is not run says so")]
-pub(crate) fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-}
-
-pub(crate) fn is_root() -> bool {
-    devsup::sys::users::own_uid() == 0
-}
-
 /// Whether devsup finds a cgroup here: then it must use it.
 pub(crate) fn can_be_made() -> bool {
     Group::make("can").is_some()

@@ -8,6 +8,7 @@ mod layers;
 mod log_soak;
 mod logs;
 mod manifest;
+mod means;
 mod place;
 mod project;
 mod ready;

@@ -14,19 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::unistd::Uid;
-
+use crate::means::is_root;
 use crate::project::{Foreground, Output, Project, binary, wait_until};
-
-/// Only root can become somebody else. Said, so that nobody takes it for a proof.
-#[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-fn is_root(what: &str) -> bool {
-    let root = Uid::effective().is_root();
-    if !root {
-        eprintln!("skipped: {what} needs root");
-    }
-    root
-}
 
 /// Everybody may enter the folder; everybody has a binary to run.
 fn open_folder(project: &Project) -> PathBuf {
@@ -51,11 +40,7 @@ struct Unit {
 
 /// As root each service needs a user.
 fn fit(manifest: &str) -> String {
-    if Uid::effective().is_root() {
-        format!("{manifest}\n[defaults]\nuser = \"nobody\"\n")
-    } else {
-        manifest.to_owned()
-    }
+    if is_root() { format!("{manifest}\n[defaults]\nuser = \"nobody\"\n") } else { manifest.to_owned() }
 }
 
 impl Unit {

@@ -125,16 +125,39 @@ fn what_started_devsup_is_not_the_childs() {
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "LISTEN_PID",
+        "LISTEN_FDNAMES",
         "WATCHDOG_USEC",
+        "WATCHDOG_PID",
         "INVOCATION_ID",
         "JOURNAL_STREAM",
+        "RUNTIME_DIRECTORY",
+        "STATE_DIRECTORY",
+        "CACHE_DIRECTORY",
+        "LOGS_DIRECTORY",
+        "CONFIGURATION_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+        "SYSTEMD_EXEC_PID",
+        "MAINPID",
+        "MANAGERPID",
         "DEVSUP_FILE",
     ];
     for case in [Case::new as fn(&[(&str, &str)]) -> Case, Case::without_role, Case::with_base] {
         let child = case(&own.map(|name| (name, "x"))).child();
-        assert_eq!(values(&child, &own), [None; 7]);
-        assert_eq!(child.scrubbed.len(), 7, "{:?}", child.scrubbed);
+        assert_eq!(values(&child, &own), [None; 18]);
+        assert_eq!(child.scrubbed.len(), own.len(), "{:?}", child.scrubbed);
     }
+}
+
+#[test]
+fn what_only_looks_like_systemds_or_is_written_for_the_service_stays() {
+    let case = Case::new(&[("LISTEN_ADDR", "0.0.0.0"), ("WATCHDOG_URL", "x")]);
+    let mut case = case.env(&[("STATE_DIRECTORY", "/srv/a"), ("DEVSUP_FILE", "/srv/x.toml")]);
+    case.files = vec![(".env".into(), map(&[("NOTIFY_SOCKET", "@other"), ("DEVSUP_RUN", "forged")]))];
+    let child = case.child();
+    assert_eq!(values(&child, &["LISTEN_ADDR", "WATCHDOG_URL"]), [Some("0.0.0.0"), Some("x")]);
+    let written = ["STATE_DIRECTORY", "DEVSUP_FILE", "NOTIFY_SOCKET"];
+    assert_eq!(values(&child, &written), ["/srv/a", "/srv/x.toml", "@other"].map(Some));
+    assert_eq!(value(&child, "DEVSUP_RUN"), Some("shop/a#3"), "who a run is, devsup says");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::cli::seam::api::{Done, HoldRequest};
 use crate::cli::stopping::say_notes;
 use crate::cli::values::some_time;
 
-/// Keep a service from being replaced by itself: no rotation until released
+/// Keep a service from being replaced by itself: no rotation, changed file, failed check or reload
 #[derive(Debug, Args)]
 #[command(
     after_help = "A hold outlives the lease: `ps` then says EXPIRED. `restart` and `stop` by people still work.\n\nExamples:\n  devsup hold a\n  devsup hold a --for 30m\n"

@@ -90,6 +90,9 @@ impl Logs {
         if self.path {
             return paths(context, &folder, &self.services, self.run);
         }
+        for name in self.services.iter().filter(|name| !remote_logs::closed(&folder) && !folder.join(name).exists()) {
+            context.terminal.say(format_args!("{name} has no log: devsup has not run it"));
+        }
         let tail = self.lines(context);
         let style = Style {
             format: context.terminal.log_format(),
@@ -255,6 +258,9 @@ fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>
         all.push(folder.to_owned());
     }
     for path in all {
+        if !remote_logs::closed(folder) && !path.exists() {
+            context.terminal.say(format_args!("it is not there: devsup has not run it"));
+        }
         context.terminal.print(&format!("{}\n", path.display()))?;
     }
     Ok(Code::OK)

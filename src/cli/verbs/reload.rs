@@ -13,7 +13,7 @@ use crate::cli::seam::api::{ReloadRequest, Reloaded};
 /// Read the manifest again and apply what changed; what did not keeps its process
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A manifest with an error changes nothing (exit code 2). What is new is started if it has autostart, what is gone\nis stopped, what has another meaning is replaced. Comments and the order of keys mean nothing.\n\nExamples:\n  devsup reload --dry-run\n  devsup reload\n"
+    after_help = "A manifest with an error changes nothing (exit code 2). What is new is started\nif it has autostart, what is gone is stopped, what has another meaning is replaced.\nComments and the order of keys mean nothing.\n\nExamples:\n  devsup reload --dry-run\n  devsup reload\n"
 )]
 pub(crate) struct Reload {
     /// Say what would change, and change nothing

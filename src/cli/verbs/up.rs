@@ -34,7 +34,7 @@ use crate::sys::{clock, users};
 /// Start what is missing, apply what changed, leave the rest alone, and follow the logs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ctrl-C stops what this `up` started; again: kills it.\nA second `up` applies what changed; its Ctrl-C only leaves. A lost terminal stops nothing.\n\nExit code: 1 if any failed; with -d or --wait 7 if AWS refuses a role, 124 on time-out.\n\nExamples:\n  devsup up --sandbox\n  devsup up -d --wait --wait-timeout 1m\n  devsup up a b --exit-code-from a\n"
+    after_help = "Ctrl-C stops what this `up` started; again: kills it.\nA second `up` applies what changed; its Ctrl-C only leaves. A lost terminal stops nothing.\nWhere it can, each run has a cgroup of its own; DEVSUP_TREE=session is without.\n\nExit code: 1 if any failed, or with --wait is not ready in time; with -d or --wait 7 if AWS\nrefuses a role, 124 on time-out.\n\nExamples:\n  devsup up --sandbox\n  devsup up -d --wait --wait-timeout 1m\n  devsup up a b --exit-code-from a\n"
 )]
 pub(crate) struct Up {
     /// All with autostart, if none is named

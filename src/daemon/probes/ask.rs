@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use super::door::Door;
 use super::holder::Tree;
 use super::http;
+use crate::keeper::Link;
 use crate::keeper::protocol::{Order, Which};
-use crate::keeper::{Link, span};
-use crate::manifest::{Address, HttpUrl};
+use crate::manifest::{Address, HttpUrl, span};
 
 /// A keeper kills a probe in time by itself; after so much more it hangs, and says nothing of the service.
 const KEEPER_HANGS: Duration = Duration::from_secs(5);

@@ -3,10 +3,11 @@
 
 use std::fs;
 
-use devsup::sys::isolation::{self, Means};
+use devsup::sys::isolation::Means;
 use devsup::sys::tree;
 
 use super::badly;
+use crate::means::walls;
 use crate::project::Project;
 
 /// Ways to read another process; what else there is, is a signal.
@@ -56,18 +57,9 @@ fn got(said: &str, way: &str, pid: u32) -> bool {
     line.unwrap_or_else(|| panic!("`{begins}` in {said}")).starts_with("got")
 }
 
-#[expect(clippy::print_stdout, reason = "what was not tried is said")]
-fn means() -> Option<Means> {
-    let means = isolation::means();
-    if let Err(lack) = &means {
-        println!("SKIPPED: no isolation here: {lack}");
-    }
-    means.ok()
-}
-
 #[test]
 fn a_service_with_a_role_gets_at_nobody() {
-    let Some(means) = means() else { return };
+    let Some(means) = walls() else { return };
     let project = project("role = 'attacker'");
     let (den, said) = attacked(&project);
     for pid in [den.victim, den.plain, den.keeper, den.own_keeper, den.daemon] {
@@ -108,7 +100,7 @@ fn without_isolation_it_sees_all_services_of_its_user() {
 
 #[test]
 fn a_service_without_a_role_is_isolated_only_when_it_is_asked_for() {
-    let Some(_) = means() else { return };
+    let Some(_) = walls() else { return };
     let bare = project("");
     assert_eq!(bare.service("attacker").isolation, "off");
     let asked = project("isolate = true");

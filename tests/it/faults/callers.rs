@@ -11,9 +11,8 @@ use std::process::Command;
 use devsup::control::api::OwnState;
 use devsup::supervisor::State;
 
-use nix::unistd::Uid;
-
 use super::{ask, connect, socket};
+use crate::means::root_for;
 use crate::project::Project;
 
 /// One service tries everything the command line offers, also through an orphan of its own; the other has a secret.
@@ -68,7 +67,7 @@ fn another_user_is_refused_even_where_the_folders_are_open() {
     if let Ok(at) = std::env::var(AT) {
         return as_nobody(&at);
     }
-    if !Uid::effective().is_root() {
+    if !root_for("another user") {
         return;
     }
     let project = calm();

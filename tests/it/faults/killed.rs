@@ -184,7 +184,7 @@ fn who_threw_its_mark_away_is_found_by_its_cgroup() {
     let project = Project::new(hide);
     project.devsup(&["up", "-d", "--wait"]).ok();
     if project.cgroups().is_empty() {
-        return crate::groups::skipped("no cgroup can be made here");
+        return crate::means::skipped("no cgroup can be made here");
     }
     let pid = || std::fs::read_to_string(project.path("pid")).ok()?.trim().parse::<u32>().ok();
     wait_until("its number is known", || pid().is_some());

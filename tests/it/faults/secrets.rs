@@ -158,7 +158,7 @@ fn no_secret_is_found_in_a_whole_story() {
 fn hidden(pid: u32) {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it lives");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
-    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     let owner = fs::metadata(format!("/proc/{pid}/environ")).expect("it lives").uid();
     assert_eq!(owner, 0, "{pid} is dumpable");
 }

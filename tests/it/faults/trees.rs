@@ -10,7 +10,8 @@ use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
 use super::{STUBBORN, badly, daemon, keeper_of, lives, send, tree_of, until_gone};
-use crate::groups::{Group, Ice, can_be_made, is_root, skipped};
+use crate::groups::{Group, Ice, can_be_made};
+use crate::means::{is_root, skipped};
 use crate::project::{Project, binary, wait_until};
 
 /// Once without cgroups, once with, if there are any here.

@@ -9,19 +9,11 @@ use devsup::sys::{identity, limits};
 
 use super::kept::{Setup, capable, isolates_freely};
 use super::{LONG, stop};
+use crate::means::root_for;
 
 /// An ordinary user whom nobody is.
 const SOMEBODY: u32 = 65534;
 const GROUPS: [u32; 2] = [4_000_002, 65534];
-
-#[expect(clippy::print_stdout, reason = "what was not tried is said")]
-fn is_root(what: &str) -> bool {
-    let root = identity::own().0 == 0;
-    if !root {
-        println!("SKIPPED: {what} needs root");
-    }
-    root
-}
 
 fn both(limit: u64) -> Rlimit {
     Rlimit { soft: Some(limit), hard: Some(limit) }
@@ -77,6 +69,22 @@ fn limits_are_seen_from_inside() {
     ] {
         assert_eq!(line(&seen, name)[..2], [soft, hard], "{name}");
     }
+}
+
+#[test]
+fn soft_limits_are_given_back_unless_the_manifest_has_others() {
+    let mut setup = Setup::new();
+    setup.spec.birth.soft = [(Resource::Nofile, Some(40)), (Resource::Stack, Some(2 << 20))].into();
+    setup.spec.birth.limits = [(Resource::Stack, both(4 << 20))].into();
+    setup.start(&["to", "out", "show", "/proc/self/limits", "exit", "0"]).until_gone();
+    let seen = setup.read("out");
+    let hard = limits::hard(limits::Resource::Nofile).map_or_else(|| "unlimited".to_owned(), |hard| hard.to_string());
+    assert_eq!(line(&seen, "Max open files")[..2], ["40", hard.as_str()]);
+    assert_eq!(line(&seen, "Max stack size")[..2], ["4194304", "4194304"]);
+    // There is less now than there was: that is no reason not to start.
+    setup.spec.birth.soft = [(Resource::Nofile, None)].into();
+    setup.start(&["to", "again", "show", "/proc/self/limits", "exit", "0"]).until_gone();
+    assert_eq!(line(&setup.read("again"), "Max open files")[..2], [hard.as_str(); 2]);
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn who_may_not_raise_a_limit_or_be_favoured_is_told_what_there_is() {
 
 #[test]
 fn a_service_becomes_its_user_with_its_groups_and_nothing_of_roots() {
-    if !is_root("becoming another user") {
+    if !root_for("becoming another user") {
         return;
     }
     let mut setup = somebody();
@@ -163,7 +171,7 @@ fn a_service_becomes_its_user_with_its_groups_and_nothing_of_roots() {
 
 #[test]
 fn another_user_may_open_its_own_output_and_dies_with_its_keeper() {
-    if !is_root("becoming another user") {
+    if !root_for("becoming another user") {
         return;
     }
     let setup = somebody();
@@ -181,7 +189,7 @@ fn another_user_may_open_its_own_output_and_dies_with_its_keeper() {
 
 #[test]
 fn a_killed_keeper_takes_a_leader_of_another_user_with_it() {
-    if !is_root("becoming another user") {
+    if !root_for("becoming another user") {
         return;
     }
     let setup = somebody();
@@ -197,7 +205,7 @@ fn a_killed_keeper_takes_a_leader_of_another_user_with_it() {
 
 #[test]
 fn the_folder_is_entered_as_the_user() {
-    if !is_root("becoming another user") {
+    if !root_for("becoming another user") {
         return;
     }
     let mut setup = somebody();
@@ -228,7 +236,7 @@ fn who_cannot_become_another_user_says_so() {
 
 #[test]
 fn too_many_processes_of_a_user_are_named() {
-    if !is_root("becoming a user of whom nobody else makes processes") {
+    if !root_for("becoming a user of whom nobody else makes processes") {
         return;
     }
     let alone = 4_000_003;

@@ -18,7 +18,8 @@ use devsup::sys::pty::Size;
 use devsup::sys::tree;
 use tempfile::TempDir;
 
-use crate::groups::{Group, skipped};
+use crate::groups::Group;
+use crate::means::skipped;
 pub(crate) use crate::place::devsup;
 
 /// Far above what a busy machine needs; only a failing test waits so long.
@@ -80,7 +81,15 @@ impl Setup {
             stop: StopSpec { signal: 15, mode: StopMode::Group, timeout: Duration::from_mins(1), command: None },
             logs: LogSpec { file_bytes: 1 << 20, redact: Vec::new(), patterns: Vec::new() },
             daemon: std::process::id(),
-            birth: Birth { umask: 0o022, nice: None, limits: [].into(), identity: None, isolate: false, tty: false },
+            birth: Birth {
+                umask: 0o022,
+                nice: None,
+                limits: [].into(),
+                soft: [].into(),
+                identity: None,
+                isolate: false,
+                tty: false,
+            },
             ready: ReadyBy::Others,
             probes: Probes::default(),
         };

@@ -9,7 +9,7 @@ use devsup::sys::{pipe, signal, tree};
 
 use super::kept::{Setup, misbehave, wait_until};
 use super::{LONG, stop};
-use crate::groups::skipped;
+use crate::means::skipped;
 
 const SHORT: Duration = Duration::from_millis(200);
 

@@ -11,18 +11,10 @@ use devsup::sys::isolation::{self, Holds, Means, Wall};
 
 use super::kept::{Kept, Setup, isolates_freely, misbehave};
 use super::{LONG, stop};
+use crate::means::{skipped, walls};
 
 /// What reads another process, and what stops at the wall whatever the kernel's age.
 const READS: [&str; 10] = ["environ", "maps", "mem", "cwd", "exe", "fd-link", "fd-open", "fd-get", "vm-read", "ptrace"];
-
-#[expect(clippy::print_stdout, reason = "what was not tried is said")]
-fn means() -> Option<Means> {
-    let means = isolation::means();
-    if let Err(lack) = &means {
-        println!("SKIPPED: no isolation here: {lack}");
-    }
-    means.ok()
-}
 
 fn how(means: Means) -> &'static str {
     match means {
@@ -77,7 +69,7 @@ fn stopped(said: &str, pid: u32, means: Means) {
 
 #[test]
 fn an_isolated_service_gets_at_nobody_of_its_own_user() {
-    let Some(means) = means() else { return };
+    let Some(means) = walls() else { return };
     let (theirs, own) = (setup(true), setup(true));
     let (mut neighbour, pid) = victim(&theirs);
     assert_eq!(isolation(&mut neighbour), how(means));
@@ -92,7 +84,7 @@ fn an_isolated_service_gets_at_nobody_of_its_own_user() {
 
 #[test]
 fn an_isolated_service_gets_not_at_its_own_keeper() {
-    let Some(means) = means() else { return };
+    let Some(means) = walls() else { return };
     let own = setup(true);
     let mut kept = own.start(&["to", "out", "attack", "parent", "exit", "0"]);
     let keeper = kept.keeper();
@@ -128,7 +120,7 @@ fn who_is_not_isolated_sees_even_those_who_are() {
 
 #[test]
 fn a_service_of_roots_with_a_user_of_its_own_is_behind_the_same_wall() {
-    let Some(means) = means() else { return };
+    let Some(means) = walls() else { return };
     if identity::own().0 != 0 {
         return;
     }
@@ -165,7 +157,7 @@ fn a_service_may_do_all_that_to_its_own_children() {
 
 #[test]
 fn who_has_no_right_to_isolate_otherwise_gives_up_new_privileges() {
-    if means().is_none() {
+    if walls().is_none() {
         return;
     }
     let own = setup(true);
@@ -206,7 +198,7 @@ fn the_keeper_still_stops_signals_and_looks_at_an_isolated_run() {
 /// `nginx -s quit`, `kill $(cat pid)`: it is in no position to read the service, and must be able to tell it to end.
 #[test]
 fn a_stop_command_of_an_isolated_service_may_signal_it_and_reads_nobody() {
-    let Some(_) = means() else { return };
+    let Some(_) = walls() else { return };
     let (theirs, mut own) = (setup(true), setup(true));
     let (mut neighbour, pid) = victim(&theirs);
     let program = misbehave();
@@ -243,7 +235,6 @@ fn files_are_moved_across_folders_behind_the_wall() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was not tried is said")]
 fn a_debugger_that_a_service_starts_itself_works() {
     let trace = |isolate| {
         let own = setup(isolate);
@@ -255,8 +246,7 @@ fn a_debugger_that_a_service_starts_itself_works() {
     };
     let (without, said) = trace(false);
     if without != devsup::supervisor::Exit::Code(0) {
-        println!("SKIPPED: strace does not work here: {said}");
-        return;
+        return skipped(&format!("strace does not work here: {said}"));
     }
     let (behind, said) = trace(true);
     assert_eq!(behind, without, "{said}");
@@ -280,7 +270,7 @@ fn behind(means: Means, wall: Wall, script: &str, folder: &Path) -> (Holds, bool
 
 #[test]
 fn the_wall_of_older_kernels_keeps_readers_out_and_lets_renames_and_signals_pass() {
-    if means().is_none() {
+    if walls().is_none() {
         return;
     }
     let theirs = setup(false);
@@ -303,7 +293,7 @@ fn the_wall_of_older_kernels_keeps_readers_out_and_lets_renames_and_signals_pass
 
 #[test]
 fn without_a_wall_left_to_build_a_run_starts_and_says_so() {
-    let Some(means) = means() else { return };
+    let Some(means) = walls() else { return };
     let own = setup(true);
     let program = misbehave();
     let said = thread::scope(|scope| {

@@ -55,3 +55,38 @@ fn another_address_is_asked_after_the_manifest_changed() {
     let _moved = TcpListener::bind(&after).expect("nobody else has it");
     project.until_one("db", |db| db.ready, "it is there");
 }
+
+#[test]
+fn what_cannot_be_asked_of_it_says_why() {
+    let at = address();
+    let db = TcpListener::bind(&at).expect("nobody else has it");
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.db]\nready = {{ tcp = '{at}', interval = '50ms' }}\n[services.a]\ncommand = 'exit 3'\nrestart = 'never'\n\
+         [services.b]\ncommand = 'sleep 600'\nautostart = false\n"
+    ));
+    project.devsup(&["up", "-d", "db"]).ok();
+    for (args, code) in [
+        (&["kill", "db"][..], 1),
+        (&["stop", "db"], 1),
+        (&["hold", "db"], 1),
+        (&["env", "db"], 1),
+        (&["exec", "db"], 125),
+        (&["exec", "db", "--", "true"], 125),
+    ] {
+        let refused = project.devsup(args).ends(code);
+        assert!(refused.stderr.contains("service `db`: devsup does not run it, it only watches it"), "{refused:#?}");
+    }
+    for name in ["db", "b"] {
+        let empty = project.devsup(&["logs", name]).ok();
+        assert_eq!(empty.stderr, format!("{name} has no log: devsup has not run it\n"));
+        assert!(project.devsup(&["logs", "--path", name]).ok().stderr.contains("devsup has not run it"));
+    }
+    // A word of the shell's own is no program that could be missing.
+    project.devsup(&["up", "-d", "a"]);
+    let a = project.until_one("a", |a| a.exit.is_some(), "it has ended");
+    assert_eq!(a.status, "failed: exit 3");
+    project.devsup(&["restart", "b", "--wait"]).ok();
+    let waited = project.devsup(&["wait", "b", "--for", "exit", "--timeout", "3s"]).ends(124);
+    assert!(waited.stderr.contains("running   b") && !waited.stderr.contains("starting"), "{waited:#?}");
+    drop(db);
+}

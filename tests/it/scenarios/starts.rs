@@ -7,18 +7,18 @@ use std::time::Duration;
 use devsup::control::api::ExitJson;
 use devsup::supervisor::State;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 
 use super::{limit, many, one_after_the_other, sleepers, told};
 use crate::faults::{STUBBORN, badly, daemon, send};
+use crate::means::{is_root, skipped};
 use crate::project::{DEADLINE, Project, wait_until};
 
 /// The kernel counts no processes of root, so root proves nothing here.
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn while_no_process_can_be_started_it_says_so_and_recovers_by_itself() {
-    if Uid::effective().is_root() {
-        return eprintln!("skipped: root may start as many processes as it likes; it runs as an ordinary user");
+    if is_root() {
+        return skipped("root may start as many processes as it likes; it runs as an ordinary user");
     }
     let project = Project::new(
         "name = \"short\"\n[services.a]\ncommand = [\"sleep\", \"600\"]\nbackoff = { first = \"100ms\", max = \"200ms\" }\n",

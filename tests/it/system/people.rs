@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use devsup::control::api::{Creds, Service};
 
-use super::{Person, is_root, open_folder};
+use super::{Person, open_folder};
+use crate::means::root_for;
 use crate::project::{Foreground, Output, Project};
 
 const MANIFEST: &str = r#"
@@ -43,7 +44,7 @@ impl Drop for Developer<'_> {
 
 #[test]
 fn two_people_with_one_manifest_have_two_projects() {
-    if !is_root("two people") {
+    if !root_for("two people") {
         return;
     }
     let project = Project::new(MANIFEST);

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use devsup::control::api::{Event, Handed, ServicesRequest};
 use nix::sys::signal::Signal;
 
-use super::{Person, Unit, ends, is_root, open_folder, open_to_all};
+use super::{Person, Unit, ends, open_folder, open_to_all};
+use crate::means::root_for;
 use crate::project::wait_until;
 
 const LOOK: u32 = 54_321;
@@ -29,7 +30,7 @@ operate = "54322"
 
 #[test]
 fn who_may_what_is_said_by_groups() {
-    if !is_root("rights by group") {
+    if !root_for("rights by group") {
         return;
     }
     let (unit, daemon) = Unit::up(SHARED);
@@ -63,8 +64,12 @@ fn who_may_what_is_said_by_groups() {
         operator.devsup(verb).ok();
     }
     for verb in [&["ps"][..], &["logs", "b"], &["restart", "b"], &["down"]] {
-        stranger.devsup(verb).ends(6);
+        let refused = stranger.devsup(verb).ends(6);
+        assert!(refused.stderr.contains("hint: the group in `[access] look`"), "{refused:#?}");
     }
+    let words = |verb: &[&str]| looker.devsup(verb).stderr;
+    assert!(words(&["restart", "b"]).contains("`[access] operate`"), "a group that would help is named");
+    assert!(!words(&["reload"]).contains("`[access] operate`"), "none would help");
     assert!(stranger.devsup(&["ls"]).ok().stdout.contains("you may not look"));
     let events: Vec<Event> = unit.project.events();
     let by = |uid: u32| events.iter().filter(|event| event.by.as_ref().is_some_and(|by| by.uid == uid)).count();
@@ -79,7 +84,7 @@ fn an_operators_environment_is_never_adopted() {
     if let Ok(at) = std::env::var(AT) {
         return speak(&at);
     }
-    if !is_root("an operator") {
+    if !root_for("an operator") {
         return;
     }
     let (unit, daemon) = Unit::up(SHARED);
@@ -138,7 +143,7 @@ fn speak(at: &str) {
 /// Who cannot read the files reads through the socket; a restart in between costs no line, and the daemon is not held up.
 #[test]
 fn lookers_follow_the_logs_over_a_restart_without_losing_a_line() {
-    if !is_root("a looker") {
+    if !root_for("a looker") {
         return;
     }
     let (unit, daemon) = Unit::up(SHARED);

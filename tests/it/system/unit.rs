@@ -6,7 +6,8 @@ use devsup::supervisor::State;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use super::{Unit, alive, ends, is_root, mode};
+use super::{Unit, alive, ends, mode};
+use crate::means::root_for;
 use crate::project::{Foreground, Project, binary, misbehave, wait_until};
 
 const CALM: &str = "name = \"calm\"\n[services.a]\ncommand = [\"sleep\", \"600\"]\n[services.b]\ncommand = [\"sleep\", \"600\"]\ndepends_on = [\"a\"]\n";
@@ -31,6 +32,40 @@ fn it_says_ready_when_all_are_and_ends_in_order_when_it_is_told_to() {
     assert!(pids.len() == 2 && pids.iter().all(|pid| !alive(*pid)));
     assert!(!unit.project.path("run/calm/control.sock").exists());
     unit.project.devsup(&["ps"]).ends(5);
+}
+
+/// Folders, sockets and names that are devsup's own affair.
+#[test]
+fn nothing_that_systemd_tells_devsup_reaches_a_service() {
+    let mut unit = Unit::new("name = \"own\"\n[services.a]\ncommand = \"env; echo end; exec sleep 600\"\n");
+    let told = [
+        "RUNTIME_DIRECTORY",
+        "STATE_DIRECTORY",
+        "LOGS_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "WATCHDOG_USEC",
+        "SYSTEMD_EXEC_PID",
+        "MAINPID",
+        "MANAGERPID",
+    ];
+    for name in told {
+        let folder = unit.project.path("run/own").display().to_string();
+        unit.project.env.entry(name.into()).or_insert(folder);
+    }
+    let daemon = unit.start();
+    unit.until_told("READY=1");
+    unit.project.env.remove("RUNTIME_DIRECTORY");
+    wait_until("the service has said all", || unit.project.devsup(&["logs", "a"]).stdout.contains("a | end"));
+    let log = unit.project.devsup(&["logs", "a"]).ok().stdout;
+    assert!(log.contains("a | DEVSUP_SERVICE=a\n"), "{log}");
+    let leaked: Vec<&str> = told.into_iter().filter(|name| log.contains(&format!("a | {name}="))).collect();
+    assert!(leaked.is_empty(), "{leaked:?} in {log}");
+    daemon.signal(Signal::SIGTERM);
+    ends(daemon, 0);
 }
 
 #[test]
@@ -95,7 +130,7 @@ fn a_second_one_and_a_bad_manifest_end_with_a_reason() {
 
 #[test]
 fn as_root_each_service_needs_a_user() {
-    if !is_root("that services need a user") {
+    if !root_for("that services need a user") {
         return;
     }
     let unit = Unit::new("name = \"x\"");

@@ -2,16 +2,16 @@
 
 use std::fs;
 
+use crate::means::skipped;
 use crate::place::sources;
 use crate::project::{Foreground, Output, Project, binary};
 
 /// Its exit code lies: what counts is that it prints nothing. `None`: it is not on this machine.
-#[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
 fn verify(project: &Project, name: &str, text: &str, kind: &str) -> Option<Output> {
     project.write(name, text);
     let analyze = ["/usr/bin/systemd-analyze", "/bin/systemd-analyze"].map(std::path::Path::new);
     let Some(analyze) = analyze.into_iter().find(|path| path.exists()) else {
-        eprintln!("skipped: systemd-analyze is not here");
+        skipped("systemd-analyze is not here");
         return None;
     };
     let path = project.path(name).display().to_string();

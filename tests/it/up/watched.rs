@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use crate::project::Project;
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::means::skipped;
+use crate::project::{Project, wait_until};
 
 const MANIFEST: &str = r#"
 name = "shop"
@@ -86,4 +91,30 @@ fn a_reload_changes_what_is_watched_and_a_stopped_service_stays_stopped() {
     until_run(&project, "b", run + 1, || project.write("b.json", "2"));
     let after = project.service("a");
     assert_eq!((after.run, after.pid), (a.run, None));
+}
+
+/// Not even by a file that a debugger's user has just changed; and when the debugger leaves, what was put off happens.
+#[test]
+fn nothing_is_replaced_under_a_debugger() {
+    let project = up(MANIFEST);
+    until_run(&project, "a", 2, || project.write("src/deep/x.py", "2"));
+    let a = project.until_one("a", |a| a.ready, "it settles");
+    let traced = Pid::from_raw(a.pid.expect("it runs").cast_signed());
+    if let Err(error) = ptrace::seize(traced, ptrace::Options::empty()) {
+        return skipped(&format!("nothing may be traced here: {error}"));
+    }
+    project.write("src/deep/x.py", "3");
+    wait_until("it is said who is attached", || {
+        let ours = format!("(pid {})", std::process::id());
+        project.events().iter().any(|event| {
+            event.event == "deferred" && event.reason.as_ref().is_some_and(|reason| reason.contains(&ours))
+        })
+    });
+    let held = project.service("a");
+    assert_eq!((held.run, held.pid), (a.run, a.pid), "{held:#?}");
+    assert!(held.next.as_ref().is_some_and(|next| next.contains("when the debugger is gone")), "{held:#?}");
+    ptrace::interrupt(traced).expect("it is ours");
+    waitpid(traced, Some(WaitPidFlag::__WALL)).expect("it stops");
+    ptrace::detach(traced, None).expect("it is stopped");
+    project.until_one("a", |now| now.run > a.run && now.ready, "it is replaced when nobody looks any more");
 }
