@@ -38,7 +38,7 @@ pub(crate) struct Foreground<'a> {
     watching: Watching,
     interruptions: Interruptions,
     follower: Option<Follower>,
-    news: News,
+    pub(crate) news: News,
     last: Option<Watch>,
 }
 

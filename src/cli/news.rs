@@ -53,6 +53,11 @@ impl News {
         }
     }
 
+    /// These warnings were said before.
+    pub(crate) fn knows(&mut self, warnings: Vec<String>) {
+        self.warnings.extend(warnings);
+    }
+
     pub(crate) fn all_there(&self) -> bool {
         self.awaited.is_empty()
     }

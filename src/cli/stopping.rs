@@ -8,7 +8,7 @@ use super::context::{Context, milliseconds, request_id};
 use super::failure::{Code, Failure, Kind};
 use super::outcome::{Explained, survivor};
 use super::patience::{Spoken, tell};
-use super::project::Watching;
+use super::project::{Watching, gone};
 use super::render::list;
 use super::seam::api::{Done, DownRequest, Failed, Service, Watch};
 use super::seam::control::Client;
@@ -37,24 +37,40 @@ pub(crate) async fn bring_down(
     timeout: Option<Duration>,
 ) -> Result<End, Failure> {
     let request = DownRequest { request: request_id(), timeout_ms: timeout.map(milliseconds) };
-    match unless_gone(client.post("/v1/down", &request).await, watching).await? {
+    let mut left = None;
+    match unless_gone(client.post("/v1/down", &request).await, watching, &mut left).await? {
         Some(done) => say_notes(context, &done),
-        None => return Ok(End::Stopped),
+        None => return over(client, left.as_deref(), End::Stopped),
     }
     see_it_end(context, client, watching, interruptions).await
 }
 
 /// A daemon that had nothing left to stop may be gone before its answer is out: that is the end that was asked for.
-async fn unless_gone(answer: Result<Done, Failed>, watching: &mut Watching) -> Result<Option<Done>, Failure> {
+async fn unless_gone(
+    answer: Result<Done, Failed>,
+    watching: &mut Watching,
+    left: &mut Option<Vec<Service>>,
+) -> Result<Option<Done>, Failure> {
     let failed = match answer {
         Ok(done) => return Ok(Some(done)),
         Err(failed) => failed,
     };
-    let ends = async { while let Ok(Some(_)) = watching.next().await {} };
+    let ends = async {
+        while let Ok(Some(watch)) = watching.next().await {
+            *left = Some(remaining(watch));
+        }
+    };
     match timeout(GOING, ends).await {
         Ok(()) => Ok(None),
         Err(_) => Err(failed.into()),
     }
+}
+
+/// The stream has ended. A daemon that ends by itself has shown before that nobody is left, or has at least taken its socket
+/// away; one that was killed has done neither, and its keepers may still be at work.
+fn over(client: &Client, left: Option<&[Service]>, end: End) -> Result<End, Failure> {
+    let shown = left.is_some_and(<[Service]>::is_empty);
+    if shown || !client.socket().exists() { Ok(end) } else { Err(gone()) }
 }
 
 /// Watches an end that was already asked for.
@@ -65,21 +81,20 @@ pub(crate) async fn see_it_end(
     interruptions: &mut Interruptions,
 ) -> Result<End, Failure> {
     let mut spoken = Spoken::begin();
-    let mut left: Vec<Service> = Vec::new();
+    let mut left: Option<Vec<Service>> = None;
     let mut end = End::Stopped;
     loop {
-        let names: Vec<String> = left.iter().map(|service| service.name.clone()).collect();
+        let names: Vec<String> = left.iter().flatten().map(|service| service.name.clone()).collect();
         tokio::select! {
             seen = watching.next() => match seen {
                 Ok(Some(watch)) => {
-                    left = remaining(watch);
+                    let left = left.insert(remaining(watch));
                     let survivors: Vec<String> = left.iter().filter_map(survivor).collect();
                     if !survivors.is_empty() && survivors.len() == left.len() {
                         return Err(survived(survivors));
                     }
                 }
-                // The socket goes with the daemon: however the stream ended, that is the end that was waited for.
-                Ok(None) | Err(_) => return Ok(end),
+                Ok(None) | Err(_) => return over(client, left.as_deref(), end),
             },
             () = spoken.due() => tell(context, client, &names, &mut Explained::default()).await,
             why = interruptions.next() => match why {
@@ -87,8 +102,8 @@ pub(crate) async fn see_it_end(
                     context.terminal.say(format_args!("killing every process of {}", if names.is_empty() { "the project".to_owned() } else { list(&names) }));
                     end = End::Killed;
                     let request = serde_json::json!({ "request": request_id() });
-                    if unless_gone(client.post("/v1/kill-all", &request).await, watching).await?.is_none() {
-                        return Ok(end);
+                    if unless_gone(client.post("/v1/kill-all", &request).await, watching, &mut left).await?.is_none() {
+                        return over(client, left.as_deref(), end);
                     }
                 }
                 Interruption::Terminate => return Ok(End::Left(Code::TERMINATED)),

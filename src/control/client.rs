@@ -2,6 +2,8 @@
 //! never holds up a command.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -11,9 +13,14 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::api::{Failed, FailedKind, Project, VERSION};
 use super::attach::PROTOCOL;
+use crate::sys::tree;
+
+/// A daemon that has not answered yet is looked at.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Both ways to a service's terminal.
 pub type Attachment = TokioIo<hyper::upgrade::Upgraded>;
@@ -30,10 +37,37 @@ impl Client {
     /// Asks the daemon who it is.
     pub async fn connect(socket: &Path) -> Result<Self, Failed> {
         let mut client = Self { socket: socket.into(), skew: None };
-        let project: serde_json::Value = client.get("/v1/project").await?;
+        let project: serde_json::Value = client.unless_stopped(client.get("/v1/project")).await?;
         let theirs = project.get("version").and_then(serde_json::Value::as_str).unwrap_or("of an unknown version");
         client.skew = (theirs != VERSION).then(|| theirs.to_owned());
         Ok(client)
+    }
+
+    /// Where the daemon listens. The file goes when the daemon ends by itself, and stays when it is killed.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A daemon that is busy answers late; one that somebody has stopped (SIGSTOP) never does, and that is said.
+    async fn unless_stopped<T>(&self, answer: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        let mut answer = pin!(answer);
+        loop {
+            if let Ok(answer) = timeout(LATE, &mut answer).await {
+                return answer;
+            }
+            if let Some(pid) = self.stopped().await {
+                let error = format!("the daemon (pid {pid}) does not answer: it is stopped");
+                return Err(Failed::new(FailedKind::Failed, error)
+                    .hint(format!("kill -CONT {pid}; its services go on meanwhile")));
+            }
+        }
+    }
+
+    /// The daemon's pid, if it is stopped.
+    async fn stopped(&self) -> Option<u32> {
+        let stream = UnixStream::connect(&self.socket).await.ok()?;
+        let pid = u32::try_from(stream.peer_cred().ok()?.pid()?).ok()?;
+        (tree::look(pid)?.state == 'T').then_some(pid)
     }
 
     /// One sentence when daemon and command line are of different versions.

@@ -85,6 +85,8 @@ impl World {
             self.later(LOOK_AGAIN * 10, Fact::OccupierEnded { service: service.clone() });
             return "a keeper of an earlier devsup".to_owned();
         };
+        // A stopped one ends nothing, and its devsup, which would wake it, is dead. One that hangs does not heed it.
+        drop(pidfd.resume());
         let state = tree::look(holder.pid).map_or('?', |keeper| keeper.state);
         let text = format!("run {} of an earlier devsup, keeper {}: state {state}", holder.run, holder.pid);
         let grace = self.manifest.services.get(service).map_or(Duration::from_secs(10), |entry| entry.stop_timeout);
@@ -151,7 +153,9 @@ impl World {
     pub(super) async fn end_leftovers(&mut self) -> Vec<String> {
         let project = self.brought.folder.id().to_owned();
         let found = Leftovers::find(&self.cgroups, &project);
-        for (run, pid, comm) in found.all() {
+        // By the names they have now: the dead have none.
+        let named = found.all();
+        for (run, pid, comm) in &named {
             let sentence = format!("run {} of an earlier devsup left {comm} (pid {pid}): it is ended", run.number);
             self.journal.tell(now().wall, "swept", Some(&run.service), None, sentence);
         }
@@ -171,7 +175,7 @@ impl World {
                 format!("{comm} (pid {pid}), left by run {} of an earlier devsup, survives SIGKILL", run.number);
             self.journal.tell(now().wall, "swept", Some(&run.service), None, sentence);
         }
-        found.sentences(&left)
+        sentences(&named, &left.all())
     }
 }
 
@@ -195,8 +199,7 @@ impl Leftovers {
         self.grouped.is_empty() && self.marked.is_empty()
     }
 
-    /// (the run, the process, its name)
-    fn all(&self) -> Vec<(RunId, u32, String)> {
+    fn all(&self) -> Vec<Found> {
         let comm = |pid| tree::look(pid).map_or_else(|| "a process".to_owned(), |process| process.comm);
         let grouped = self.grouped.iter().flat_map(|orphans| orphans.pids.iter().map(|pid| (&orphans.run, *pid)));
         let marked = self.marked.iter().map(|marked| (marked.run.clone(), marked.pid, marked.comm.clone()));
@@ -213,25 +216,24 @@ impl Leftovers {
         }
         end_marked(&self.marked, project, force);
     }
+}
 
-    /// For whoever typed `up`: what was swept, and what withstood.
-    fn sentences(&self, left: &Self) -> Vec<String> {
-        let mut runs: BTreeMap<RunId, Vec<String>> = BTreeMap::new();
-        for (run, pid, comm) in self.all() {
-            runs.entry(run).or_default().push(format!("{comm} (pid {pid})"));
-        }
-        let swept = runs.into_iter().map(|(run, who)| {
-            format!("`{}`: run {} of an earlier devsup had left {}; ended now", run.service, run.number, who.join(", "))
-        });
-        let left = left.all().into_iter();
-        let withstood = left.map(|(run, pid, comm)| {
-            format!(
-                "`{}`: {comm} (pid {pid}) of an earlier devsup survives SIGKILL; as root: kill -9 {pid}",
-                run.service
-            )
-        });
-        swept.chain(withstood).collect()
+/// (the run, the process, its name)
+type Found = (RunId, u32, String);
+
+/// For whoever typed `up`: what was swept, and what withstood.
+fn sentences(found: &[Found], left: &[Found]) -> Vec<String> {
+    let mut runs: BTreeMap<&RunId, Vec<String>> = BTreeMap::new();
+    for (run, pid, comm) in found {
+        runs.entry(run).or_default().push(format!("{comm} (pid {pid})"));
     }
+    let swept = runs.into_iter().map(|(run, who)| {
+        format!("`{}`: run {} of an earlier devsup had left {}; ended now", run.service, run.number, who.join(", "))
+    });
+    let withstood = left.iter().map(|(run, pid, comm)| {
+        format!("`{}`: {comm} (pid {pid}) of an earlier devsup survives SIGKILL; as root: kill -9 {pid}", run.service)
+    });
+    swept.chain(withstood).collect()
 }
 
 impl Orphans {
@@ -244,5 +246,26 @@ impl Orphans {
                 drop(process.signal(signal::TERM).and_then(|()| process.resume()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_swept_is_named_a_run_at_a_time_by_the_names_it_had() {
+        let a = |number| RunId { service: Name::new("a"), number };
+        // Dead by now, and nameless.
+        let found =
+            [(a(1), 900_001, "node".to_owned()), (a(2), 900_002, "sh".to_owned()), (a(1), 900_003, "sleep".to_owned())];
+        assert_eq!(
+            sentences(&found, &found[1..2]),
+            [
+                "`a`: run 1 of an earlier devsup had left node (pid 900001), sleep (pid 900003); ended now",
+                "`a`: run 2 of an earlier devsup had left sh (pid 900002); ended now",
+                "`a`: sh (pid 900002) of an earlier devsup survives SIGKILL; as root: kill -9 900002",
+            ]
+        );
     }
 }

@@ -292,12 +292,17 @@ impl Run {
 
     /// Takes the ends of all children that have ended, and looks who is left.
     pub(super) fn reap(&mut self, now: Duration) {
+        let led = !matches!(self.leader, Leader::Ended);
         let nobody = loop {
             match process::wait(None) {
                 Waited::Ended(pid, end) => self.ended(pid, end, now),
                 Waited::Alive | Waited::NoChildren => break self.tree.is_empty(&self.beside()),
             }
         };
+        // Not before all the dead are taken: they are nobody that it left behind.
+        if led && matches!(self.leader, Leader::Ended) && self.tree.has_members(&self.beside()) {
+            self.ask_those_left(now);
+        }
         if !nobody {
             if matches!(self.ending, Ending::Forced { .. }) {
                 // Those who died may have left new orphans to us.
@@ -349,9 +354,10 @@ impl Run {
         self.output.exited(exit);
         self.output.drain(now);
         self.output.mark(&Mark::Exited { exit });
-        if !self.tree.has_members(&self.beside()) {
-            return;
-        }
+    }
+
+    /// The main process has ended and others live on.
+    fn ask_those_left(&mut self, now: Duration) {
         match self.ending {
             Ending::No => {
                 self.output.mark(&Mark::Stopping { why: StopWhy::Leftover });

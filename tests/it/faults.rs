@@ -9,6 +9,7 @@ mod killed;
 mod processes;
 mod secrets;
 mod shutdown;
+mod stopped;
 mod sts;
 mod trees;
 

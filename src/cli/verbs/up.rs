@@ -88,15 +88,18 @@ impl Up {
         self.check_shared(&loaded)?;
         let began_ns = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
         let launched = launch(&self.start(context, &loaded))?;
-        for warning in &launched.warnings {
+        // Those of the manifest are said already, with their places.
+        let mut told: Vec<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
+        for warning in launched.warnings.iter().filter(|warning| !told.contains(warning)) {
             context.terminal.say(format_args!("{} {warning}", context.terminal.err.yellow("warning:")));
         }
         let client = Client::connect(&launched.socket).await?;
-        let notes = if launched.fresh { Vec::new() } else { self.join(context, &client).await? };
+        let notes = if launched.fresh { Vec::new() } else { self.join(context, &client, &told).await? };
         if self.detach || self.wait {
             return self.detached(context, &client, &notes).await;
         }
-        self.foreground(context, client, &launched, began_ns).await
+        told.extend(launched.warnings.iter().cloned());
+        self.foreground(context, client, &launched, began_ns, told).await
     }
 
     fn check(&self, loaded: &Loaded) -> Result<(), Failure> {
@@ -174,7 +177,7 @@ impl Up {
     }
 
     /// The project was up already: the daemon reads the manifest again, applies what changed, starts what is missing.
-    async fn join(&self, context: &Context, client: &Client) -> Result<Vec<String>, Failure> {
+    async fn join(&self, context: &Context, client: &Client, told: &[String]) -> Result<Vec<String>, Failure> {
         let request = UpRequest {
             request: request_id(),
             services: self.services.clone(),
@@ -182,7 +185,8 @@ impl Up {
             sandbox: self.sandbox,
             environment: Some(context.handed()),
         };
-        let done: Done = client.post("/v1/up", &request).await?;
+        let mut done: Done = client.post("/v1/up", &request).await?;
+        done.notes.retain(|note| !told.contains(note));
         say_notes(context, &done);
         Ok(done.notes)
     }
@@ -221,6 +225,7 @@ impl Up {
         client: Client,
         launched: &Launched,
         began_ns: i64,
+        told: Vec<String>,
     ) -> Result<Code, Failure> {
         let watch = look(context, &client).await?;
         let names = concerned(&self.services, self.no_deps, &watch.services);
@@ -235,6 +240,7 @@ impl Up {
         }
         let logs = state_folder(&launched.id).join("logs");
         let mut foreground = Foreground::begin(context, client, hold, names, self.exit_code_from).await?;
+        foreground.news.knows(told);
         foreground.follow(logs, began_ns)?;
         foreground.run().await
     }

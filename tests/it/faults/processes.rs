@@ -2,10 +2,11 @@
 
 use devsup::control::api::ExitJson;
 use devsup::supervisor::State;
+use devsup::sys::tree;
 use nix::sys::signal::Signal;
 
 use super::{STUBBORN, badly, keeper_of, send, tree_of, until_gone, until_nothing_is_left};
-use crate::project::Project;
+use crate::project::{Project, wait_until};
 
 fn alone(command: &str, more: &str) -> Project {
     Project::new(&format!(
@@ -83,4 +84,19 @@ fn what_a_crashed_run_leaves_is_ended_before_the_next() {
     until_gone(&tree);
     std::fs::remove_file(project.path("go")).expect("it was there");
     project.until_one("a", |a| a.state == State::Running && !tree.contains(&a.pid.unwrap_or(0)), "the next run");
+}
+
+/// Children that it has not waited for, and that are dead, are nobody to end.
+#[test]
+fn the_dead_are_not_what_a_run_leaves_behind() {
+    let project = alone(&badly("fork [ exit 0 ] wait-for go exit 0"), "");
+    project.devsup(&["up", "-d"]).ok();
+    let main = project.until_one("a", |a| a.pid.is_some(), "it runs").pid.expect("just seen");
+    wait_until("its child is dead", || {
+        tree::children(main).into_iter().filter_map(tree::look).any(|child| child.state == 'Z')
+    });
+    project.write("go", "");
+    project.until_one("a", |a| a.state == State::Done, "it has ended");
+    let log = project.devsup(&["logs", "a"]).ok().stdout;
+    assert!(log.contains("a exited (exit 0)") && !log.contains("left behind"), "{log}");
 }

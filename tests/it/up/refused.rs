@@ -75,3 +75,17 @@ fn a_manifest_that_went_bad_while_up_changes_nothing() {
     project.devsup(&["restart", "a"]).ok();
     assert_ne!(project.service("a").pid, before, "the manifest that is up is still the one that counts");
 }
+
+/// The one who types `up` has seen it with its place; the daemon's list of warnings says it again to others.
+#[test]
+fn a_warning_of_the_manifest_is_said_once() {
+    let project = Project::new(
+        "name = 'shop'\n[services.a]\ncommand = 'sleep 600'\n\
+         [services.b]\ncommand = 'true'\ndepends_on = { a = 'ready' }\n",
+    );
+    let said = |args: &[&str]| project.devsup(args).ok().stderr.matches("`a` does not say when it is ready").count();
+    assert_eq!(said(&["up", "-d", "--wait"]), 1);
+    assert_eq!(said(&["up", "-d"]), 1, "up already");
+    assert_eq!(said(&["up", "--exit-code-from", "b"]), 1, "attached");
+    assert_eq!(said(&["ps"]), 1);
+}
