@@ -15,7 +15,7 @@ use devsup::sys::clock::{monotonic, realtime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::place::tell;
+use crate::means;
 use crate::project::{Project, binary};
 
 const SERVICES: usize = 10;
@@ -207,7 +207,7 @@ fn no_line_is_lost_doubled_or_torn() {
     let runs: u32 = soak.checked.values().map(|checked| checked.runs).sum();
     let ended_well: u32 = soak.checked.values().map(|checked| checked.ended_well).sum();
     let megabytes = soak.bytes() / 1_000_000;
-    tell(&format!("{megabytes} MB, {runs} runs, {ended_well} of them to their last line"));
+    means::counted(&format!("{megabytes} MB, {runs} runs, {ended_well} of them to their last line"));
     assert!(ended_well > 0 && runs > ended_well, "some are stopped, some are killed: {runs} {ended_well}");
     assert!(soak.checked.values().all(|checked| checked.bytes > 0), "every service wrote");
 }

@@ -8,6 +8,12 @@ pub(crate) fn skipped(what: &str) {
     eprintln!("skipped: {what}");
 }
 
+/// What a test counted.
+#[expect(clippy::print_stderr, reason = "figures for people")]
+pub(crate) fn counted(what: &str) {
+    eprintln!("{what}");
+}
+
 pub(crate) fn is_root() -> bool {
     users::own_uid() == 0
 }

@@ -13,9 +13,3 @@ pub(crate) fn devsup() -> PathBuf {
 pub(crate) fn sources() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
-
-/// What a test has to tell people: that it was skipped and why, what it counted.
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-pub(crate) fn tell(words: &str) {
-    eprintln!("{words}");
-}

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{daemon, lives, send, until_gone, until_nothing_is_left};
-use crate::place::tell;
+use crate::means::{root_for, skipped};
 use crate::project::{Project, wait_until};
 
 #[test]
@@ -55,8 +55,7 @@ echo "restarts $("$DEVSUP_BINARY" ps a --format json | grep -c '"restarts":0')"
 
 #[test]
 fn a_disk_that_is_really_full_costs_lines_that_are_counted_and_nothing_else() {
-    if !nix::unistd::geteuid().is_root() {
-        tell("skipped: only root can mount a small disk");
+    if !root_for("mounting a small disk") {
         return;
     }
     let mut project = Project::new(
@@ -66,7 +65,7 @@ fn a_disk_that_is_really_full_costs_lines_that_are_counted_and_nothing_else() {
     project.env.insert("DEVSUP_BINARY".into(), crate::project::binary().display().to_string());
     let said = project.run(std::path::Path::new("unshare"), &["-m", "sh", "-c", FULL]);
     if said.stderr.contains("unshare") {
-        tell(&format!("skipped: {}", said.stderr));
+        skipped(&said.stderr);
         return;
     }
     let said = said.ok();
