@@ -13,10 +13,12 @@ use super::render::list;
 use super::seam::api::{Done, DownRequest, Failed, Service, Watch};
 use super::seam::control::Client;
 use crate::supervisor::State;
+use crate::sys::clock;
 use crate::sys::tty::{Interruption, Interruptions};
 
 /// Within this long the stream of a daemon that is going ends.
 const GOING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How the end came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(crate) async fn bring_down(
     let mut left = None;
     match unless_gone(client.post("/v1/down", &request).await, watching, &mut left).await? {
         Some(done) => say_notes(context, &done),
-        None => return over(client, left.as_deref(), End::Stopped),
+        None => return over(client, left.as_deref(), End::Stopped).await,
     }
     see_it_end(context, client, watching, interruptions).await
 }
@@ -68,9 +70,17 @@ async fn unless_gone(
 
 /// The stream has ended. A daemon that ends by itself has shown before that nobody is left, or has at least taken its socket
 /// away; one that was killed has done neither, and its keepers may still be at work.
-fn over(client: &Client, left: Option<&[Service]>, end: End) -> Result<End, Failure> {
+async fn over(client: &Client, left: Option<&[Service]>, end: End) -> Result<End, Failure> {
     let shown = left.is_some_and(<[Service]>::is_empty);
-    if shown || !client.socket().exists() { Ok(end) } else { Err(gone()) }
+    // Others may have been told the last state; the socket goes a moment after the streams.
+    let until = clock::monotonic() + GOING;
+    while !shown && client.socket().exists() {
+        if clock::monotonic() >= until {
+            return Err(gone());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(end)
 }
 
 /// Watches an end that was already asked for.
@@ -94,7 +104,7 @@ pub(crate) async fn see_it_end(
                         return Err(survived(survivors));
                     }
                 }
-                Ok(None) | Err(_) => return over(client, left.as_deref(), end),
+                Ok(None) | Err(_) => return over(client, left.as_deref(), end).await,
             },
             () = spoken.due() => tell(context, client, &names, &mut Explained::default()).await,
             why = interruptions.next() => match why {
@@ -103,7 +113,7 @@ pub(crate) async fn see_it_end(
                     end = End::Killed;
                     let request = serde_json::json!({ "request": request_id() });
                     if unless_gone(client.post("/v1/kill-all", &request).await, watching, &mut left).await?.is_none() {
-                        return over(client, left.as_deref(), end);
+                        return over(client, left.as_deref(), end).await;
                     }
                 }
                 Interruption::Terminate => return Ok(End::Left(Code::TERMINATED)),

@@ -34,7 +34,7 @@ pub(crate) fn badly(words: &str) -> String {
 
 /// A main process, a child in a session of its own and a daemon of nobody; all ignore TERM.
 pub(crate) const STUBBORN: &str =
-    "fork setsid [ ignore TERM sleep 600 ] daemon [ ignore TERM sleep 600 ] ignore TERM sleep 600";
+    "ignore TERM fork setsid [ ignore TERM sleep 600 ] daemon [ ignore TERM sleep 600 ] sleep 600";
 
 pub(crate) fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it is there");

@@ -60,6 +60,7 @@ struct Soak {
     project: Project,
     checked: BTreeMap<String, Checked>,
     seed: u64,
+    turn: u64,
     wanted: u64,
 }
 
@@ -76,7 +77,7 @@ impl Soak {
         fs::create_dir(project.path("counters")).expect("a folder");
         project.up_sandbox();
         let seed = u64::try_from(realtime().as_nanos()).unwrap_or(1) | 1;
-        Self { project, checked: BTreeMap::new(), seed, wanted }
+        Self { project, checked: BTreeMap::new(), seed, turn: 0, wanted }
     }
 
     fn random(&mut self, below: u64) -> u64 {
@@ -90,7 +91,8 @@ impl Soak {
     fn disturb(&mut self) {
         let at = self.random(SERVICES as u64);
         let name = format!("s{at}");
-        if self.random(3) == 0 {
+        self.turn += 1;
+        if self.turn.is_multiple_of(3) {
             let pid = self.project.service(&name).pid;
             if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
                 // It may have been replaced meanwhile.
