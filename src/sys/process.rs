@@ -142,7 +142,13 @@ impl Pidfd {
     /// Has it not ended yet? A zombie has.
     pub fn alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        loop {
+            // A signal that waits for us ends even a call that does not wait, and says nothing of the process.
+            match poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })) {
+                Err(Errno::INTR) => {}
+                answer => return matches!(answer, Ok(0)),
+            }
+        }
     }
 
     pub fn signal(&self, signal: i32) -> io::Result<()> {
