@@ -151,7 +151,7 @@ impl Caller {
                 refuse(format!("this project belongs to `{}`; you are `{}`", owner(), self.by.user))
                     .map_err(|failed| failed.hint(LET_IN))
             }
-            (Standing::Ended, _) => refuse("the process that connected has ended, so nobody knows who asks".to_owned()),
+            (Standing::Ended, _) => refuse("the process that connected could not be looked at (it has ended, or devsup is out of descriptors), so nobody knows who asks".to_owned()),
         }
     }
 
