@@ -6,7 +6,7 @@
 //!                               ├─▶ aws        asks STS, holds leases, child environment
 //!                               ├─▶ control    the socket's words
 //!                               │
-//!                               └─socketpair─▶ keeper (one per run) ─▶ the service's tree
+//!                               └─socketpair─▶ keeper (one per run) ─▶ the service's tree, in a cgroup and behind a wall
 //!                                                └─▶ log files ◀── followers read them, at their own pace
 //! ```
 //!
@@ -19,11 +19,12 @@
 //! # Invariants (each has a test that names it)
 //!
 //! 1. No run starts with credentials that are expired, of another service, or of another role.
-//! 2. A healthy run is never stopped for rotation before the fresh lease is in hand, nor while it is held.
+//! 2. A healthy run is never stopped for rotation before the fresh lease is in hand, nor while it is held or a debugger is
+//!    attached to it.
 //! 3. If STS is down the old run stays up, `ps` says so, and devsup recovers by itself.
 //! 4. At most one run per service, except two during an overlap, and never two of the same revision.
-//! 5. Down means the whole tree is gone; if not, devsup says who survives and exits non-zero.
-//! 6. However devsup dies, what it started is ended, politely and then by force.
+//! 5. Down means the whole tree is gone, daemonised grandchildren included; if not, devsup says who survives and exits non-zero.
+//! 6. However devsup dies, what it started is ended, politely and then by force, and the next `up` finds nothing to trip over.
 //! 7. While its keeper lives, not one log byte of a service is lost, doubled or reordered within its stream.
 //! 8. A secret never appears in argv, logs, `ps`, events, the API, errors, panics, state files or core dumps.
 //! 9. Nobody but the owner can read credentials or command the daemon, unless a system project says so; a service can do

@@ -17,7 +17,7 @@ use super::api::{Failed, FailedKind};
 use crate::manifest::Name;
 use crate::supervisor::By;
 use crate::sys::peer::{ancestry, credentials, groups, hidden};
-use crate::sys::process::Pidfd;
+use crate::sys::process::{Errno, Pidfd};
 use crate::sys::{tree, users};
 
 /// How the names of processes begin that hold runs, and of those that hold projects.
@@ -87,6 +87,8 @@ pub enum Standing {
     Stranger,
     /// It ended before it could be looked at.
     Ended,
+    /// It lives and could not be looked at: we are out of descriptors.
+    Unseen,
 }
 
 /// What a request needs.
@@ -151,7 +153,14 @@ impl Caller {
                 refuse(format!("this project belongs to `{}`; you are `{}`", owner(), self.by.user))
                     .map_err(|failed| failed.hint(LET_IN))
             }
-            (Standing::Ended, _) => refuse("the process that connected could not be looked at (it has ended, or devsup is out of descriptors), so nobody knows who asks".to_owned()),
+            (Standing::Ended, _) => refuse("the process that connected has ended, so nobody knows who asks".to_owned()),
+            // Nobody's want of a right, but ours of means.
+            (Standing::Unseen, _) => {
+                let failed =
+                    Failed::new(FailedKind::Failed, "devsup cannot look at who asks: it is out of descriptors");
+                Err(failed
+                    .hint("raise the limit (`ulimit -n`) and bring the project up again; its services go on meanwhile"))
+            }
         }
     }
 
@@ -169,14 +178,22 @@ fn owner() -> String {
 }
 
 fn standing(pid: u32, uid: u32, keepers: &Keepers, rules: Groups) -> Standing {
-    let Ok(held) = Pidfd::open(pid) else { return Standing::Ended };
+    let held = match Pidfd::open(pid) {
+        Ok(held) => held,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => return Standing::Ended,
+        Err(_) => return Standing::Unseen,
+    };
     let by_user = by_user(pid, uid, rules);
-    let Some(chain) = ancestry(pid) else { return Standing::Ended };
+    let Some(chain) = ancestry(pid) else { return if held.alive() { Standing::Unseen } else { Standing::Ended } };
     let standing = match inside(&chain, keepers) {
         Some(inside) => inside,
         None if by_user == Standing::Stranger => Standing::Stranger,
-        None if elsewhere(&chain) => Standing::Elsewhere,
-        None => by_user,
+        None => match elsewhere(&chain) {
+            Some(true) => Standing::Elsewhere,
+            Some(false) => by_user,
+            // Whoever cannot be looked at is nobody's owner.
+            None => Standing::Unseen,
+        },
     };
     // A chain that was read of a process that is gone may be another's.
     if held.alive() { standing } else { Standing::Ended }
@@ -209,24 +226,26 @@ fn inside(chain: &[u32], keepers: &Keepers) -> Option<Standing> {
 }
 
 /// Below a keeper that is not ours, or left to a daemon that is not us. What we stand below ourselves does not count: then
-/// this whole project was brought up inside that service.
-fn elsewhere(chain: &[u32]) -> bool {
-    let holds = |(depth, pid): (usize, &u32)| {
-        let Some(process) = tree::look(*pid) else { return false };
+/// this whole project was brought up inside that service. `None`: one of them cannot be looked at.
+fn elsewhere(chain: &[u32]) -> Option<bool> {
+    let processes: Vec<_> = chain.iter().map(|pid| tree::look(*pid)).collect::<Option<_>>()?;
+    let holds = |depth: usize| {
+        let process = &processes[depth];
         let kept = process.comm.starts_with(KEEPER);
         // Helpers of the SDK are a daemon's children too, in its own session; a run never is.
         let left = || {
-            let below = depth.checked_sub(1).and_then(|below| tree::look(*chain.get(below)?));
+            let below = depth.checked_sub(1).and_then(|below| processes.get(below));
             process.comm.starts_with(DAEMON) && below.is_some_and(|below| below.session != process.session)
         };
-        (kept || left()) && hidden(*pid)
+        (kept || left()) && hidden(process.pid)
     };
-    let mut above = chain.iter().enumerate().filter(|found| holds(*found)).map(|(_, pid)| *pid).peekable();
-    if above.peek().is_none() {
-        return false;
+    let above: Vec<u32> =
+        (0..processes.len()).filter(|depth| holds(*depth)).map(|depth| processes[depth].pid).collect();
+    if above.is_empty() {
+        return Some(false);
     }
-    let ours = ancestry(std::process::id()).unwrap_or_default();
-    above.any(|pid| !ours.contains(&pid))
+    let ours = ancestry(std::process::id())?;
+    Some(above.iter().any(|pid| !ours.contains(pid)))
 }
 
 #[cfg(test)]
@@ -260,6 +279,7 @@ mod tests {
             (Standing::Inside(None), [true, false, false, false, false]),
             (Standing::Stranger, [false; 5]),
             (Standing::Ended, [false; 5]),
+            (Standing::Unseen, [false; 5]),
         ];
         for (standing, expected) in table {
             let found = rights.map(|right| caller(standing.clone()).may(right).is_ok());
@@ -269,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_stranger_and_a_process_that_ended_may_nothing() {
-        for standing in [Standing::Stranger, Standing::Ended] {
+        for standing in [Standing::Stranger, Standing::Ended, Standing::Unseen] {
             assert!(caller(standing.clone()).may(Right::Look).is_err(), "{standing:?} may look");
             assert!(caller(standing).may(Right::Own).is_err());
         }
