@@ -288,7 +288,7 @@ impl World {
 pub(super) fn kill_past(keeper: u32) {
     drop(Pidfd::open(keeper).and_then(|keeper| keeper.resume()));
     for signal in [signal::STOP, signal::KILL] {
-        for pid in tree::descendants(keeper, None) {
+        for pid in tree::descendants(keeper, &[]) {
             drop(signal::send(pid, signal));
         }
     }

@@ -27,7 +27,7 @@ pub fn sweep_strays(keepers: &[u32]) -> Vec<Stray> {
         // Stopped first, all of them, so that none forks while the others are killed.
         for signal in [signal::STOP, signal::KILL] {
             for stray in &strays {
-                for pid in tree::descendants(stray.pid, None).into_iter().chain([stray.pid]) {
+                for pid in tree::descendants(stray.pid, &[]).into_iter().chain([stray.pid]) {
                     drop(signal::send(pid, signal));
                 }
             }

@@ -54,7 +54,7 @@ impl Tree {
 
     /// Everybody, `except` and its descendants left out.
     fn members(&self, except: &[u32]) -> BTreeSet<u32> {
-        tree::descendants_but(own_pid(), except).into_iter().chain(self.in_group()).collect()
+        tree::descendants(own_pid(), except).into_iter().chain(self.in_group()).collect()
     }
 
     /// One signal, once, to each process of the tree: in one call to the main process's group, and to each that left it.
@@ -84,8 +84,7 @@ impl Tree {
         // Stopped, nobody forks any more while we count.
         let mut seen = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let new: Vec<u32> =
-                tree::descendants(own_pid(), None).into_iter().filter(|pid| seen.insert(*pid)).collect();
+            let new: Vec<u32> = tree::descendants(own_pid(), &[]).into_iter().filter(|pid| seen.insert(*pid)).collect();
             for pid in &new {
                 drop(signal::send(*pid, signal::STOP));
             }
@@ -127,7 +126,7 @@ fn has_children(except: &[u32]) -> bool {
 
 /// SIGKILL to one child of ours and all below it.
 pub(super) fn kill_below(pid: u32) {
-    let mut all = tree::descendants(pid, None);
+    let mut all = tree::descendants(pid, &[]);
     all.push(pid);
     for signal in [signal::STOP, signal::KILL] {
         for pid in &all {
@@ -146,7 +145,7 @@ pub(super) fn kill_session(session: u32) {
 
 /// `gdb (pid 812)`
 pub(super) fn debugger(except: &[u32]) -> Option<String> {
-    let own: BTreeSet<u32> = tree::descendants_but(own_pid(), except).into_iter().collect();
+    let own: BTreeSet<u32> = tree::descendants(own_pid(), except).into_iter().collect();
     // A service that traces its own children (strace as a wrapper) is no debugger that came from outside.
     let tracer = own.iter().filter_map(|pid| tree::tracer(*pid)).find(|tracer| !own.contains(tracer))?;
     let comm = tree::look(tracer).map_or_else(|| "a debugger".to_owned(), |process| process.comm);

@@ -83,13 +83,8 @@ fn children_by_parent() -> BTreeMap<u32, Vec<u32>> {
     children
 }
 
-/// All descendants, parents before their children, without `except` and its own descendants.
-pub fn descendants(of: u32, except: Option<u32>) -> Vec<u32> {
-    descendants_but(of, except.as_slice())
-}
-
-/// The same without several.
-pub fn descendants_but(of: u32, except: &[u32]) -> Vec<u32> {
+/// All descendants, parents before their children, without those of `except` and what descends from them.
+pub fn descendants(of: u32, except: &[u32]) -> Vec<u32> {
     let mut by_parent = if has_children_files() { None } else { Some(children_by_parent()) };
     let mut found = Vec::new();
     let mut next = vec![of];
@@ -148,8 +143,8 @@ mod tests {
     fn we_are_a_child_of_our_parent() {
         let (own, parent) = (std::process::id(), std::os::unix::process::parent_id());
         assert_eq!(look(own).map(|process| process.parent), Some(parent));
-        assert!(descendants(parent, None).contains(&own));
-        assert!(!descendants(parent, Some(own)).contains(&own));
+        assert!(descendants(parent, &[]).contains(&own));
+        assert!(!descendants(parent, &[own]).contains(&own));
         assert!(children_by_parent().get(&parent).is_some_and(|children| children.contains(&own)));
     }
 

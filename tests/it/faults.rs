@@ -60,8 +60,8 @@ pub(crate) fn keeper_of(project: &Project, service: &str) -> u32 {
 
 /// All processes of a run, once there are so many.
 pub(crate) fn tree_of(keeper: u32, size: usize) -> Vec<u32> {
-    wait_until("the whole tree is there", || tree::descendants(keeper, None).len() == size);
-    tree::descendants(keeper, None)
+    wait_until("the whole tree is there", || tree::descendants(keeper, &[]).len() == size);
+    tree::descendants(keeper, &[])
 }
 
 /// The content of the project's lock.

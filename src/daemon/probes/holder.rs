@@ -33,7 +33,7 @@ impl Tree {
         let listeners = answering(sockets::listeners(theirs.port()), theirs.ip());
         let uid = listeners.first()?.uid;
         let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
-        for pid in tree::descendants(self.keeper, None) {
+        for pid in tree::descendants(self.keeper, &[]) {
             match sockets::holds(pid, &inodes) {
                 Holds::No => {}
                 Holds::Yes | Holds::Unknown => return None,

@@ -49,7 +49,7 @@ fn stop_restart_and_down_end_what_forks_while_it_is_killed() {
         project.devsup(&["up", "-d", "--wait"]).ok();
         assert_eq!(project.service("a").tree, tree(&project));
         for verb in [&["restart", "a"][..], &["stop", "a"], &["start", "a"], &["down"]] {
-            let before = devsup::sys::tree::descendants(keeper_or_nobody(&project), None);
+            let before = devsup::sys::tree::descendants(keeper_or_nobody(&project), &[]);
             project.devsup(verb).ok();
             let left: Vec<u32> = before.into_iter().filter(|&pid| lives(pid)).collect();
             assert!(left.is_empty(), "{verb:?} was done, and {left:?} live");

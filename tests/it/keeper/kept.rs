@@ -187,7 +187,7 @@ impl Kept {
 
     /// All descendants of the keeper now.
     pub(crate) fn tree(&mut self) -> Vec<u32> {
-        let tree = tree::descendants(self.keeper(), None);
+        let tree = tree::descendants(self.keeper(), &[]);
         self.seen.extend(&tree);
         tree
     }

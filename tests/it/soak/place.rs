@@ -59,7 +59,7 @@ impl Place {
         let whole = |one: &Service| {
             let size = SERVICES.iter().find(|(name, _)| *name == one.name).map_or(0, |(_, size)| *size);
             let keeper = one.pid.and_then(tree::look).map(|process| process.parent);
-            one.state == State::Running && keeper.is_some_and(|keeper| tree::descendants(keeper, None).len() == size)
+            one.state == State::Running && keeper.is_some_and(|keeper| tree::descendants(keeper, &[]).len() == size)
         };
         let all = self.project.until(|all| all.len() == SERVICES.len() && all.iter().all(whole), "all are up");
         wait_until("nothing but that is left", || self.processes() == 1 + 3 + 6);
@@ -68,7 +68,7 @@ impl Place {
 
     /// Those of the daemon's children that are keepers, with their trees, and the daemon.
     fn processes(&self) -> usize {
-        1 + tree::descendants(daemon(&self.project), None).len()
+        1 + tree::descendants(daemon(&self.project), &[]).len()
     }
 
     pub(super) fn service(&self, name: &str) -> Service {
