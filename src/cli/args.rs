@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use super::seam::api::VERSION;
 use super::verbs;
+use crate::control::api::VERSION;
 
 /// One screen: a test keeps it so, and keeps every verb and option of the parser in it.
 pub(crate) const HELP: &str = "\

@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, spli
 use super::detach::{Keys as DetachKeys, Lookout, Wish};
 use super::failure::{Failure, Kind};
 use super::screen::Screen;
-use super::seam::api::ExitJson;
-use super::seam::control::{Attachment, Begun, Word, Words};
+use crate::control::Attachment;
+use crate::control::api::ExitJson;
+use crate::control::attach::{Begun, Word, Words};
 use crate::sys::raw::{Keys, Raw, Resizes, size};
 use crate::sys::tty::{Interruption, Interruptions};
 

@@ -12,8 +12,8 @@ use super::args::Globals;
 use super::failure::{Failure, Kind};
 use super::render::detail::Setting;
 use super::render::table::Mode;
-use super::seam::api::{Handed, Project};
 use super::terminal::Terminal;
+use crate::control::api::{Handed, Project};
 use crate::sys::clock;
 
 pub(crate) struct Context {

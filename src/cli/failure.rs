@@ -7,7 +7,7 @@ use std::io;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::paint::Paint;
-use super::seam::api::{Failed, FailedKind};
+use crate::control::api::{Failed, FailedKind};
 
 /// What the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::seam::show::Printer;
+use crate::logs::show::Printer;
 use crate::logs::{Query, Reader};
 
 /// How long a pause in the logs may hide that we are to end. Not a poll: it only bounds one blocking read.

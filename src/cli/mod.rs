@@ -20,7 +20,6 @@ mod project;
 mod remote_logs;
 mod render;
 mod screen;
-mod seam;
 mod stopping;
 mod terminal;
 #[cfg(test)]

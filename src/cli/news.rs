@@ -8,7 +8,7 @@ use super::outcome::{Explained, Goal, Standing, reached, standing};
 use super::paint::Paint;
 use super::render::short_role;
 use super::render::table::{colour, status};
-use super::seam::api::{RefusalJson, Service, Watch};
+use crate::control::api::{RefusalJson, Service, Watch};
 use crate::supervisor::State;
 
 pub(crate) struct News {

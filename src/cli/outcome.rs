@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::failure::{Failure, Kind};
 use super::render::list;
 use super::render::table::{next, status};
-use super::seam::api::{RefusalJson, Service};
+use crate::control::api::{RefusalJson, Service};
 use crate::supervisor::{State, Want};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::failure::{Failure, Kind};
 use super::outcome::{Explained, waiting_line};
 use super::project::{Watching, gone};
 use super::render::list;
-use super::seam::api::{Service, Watch};
-use super::seam::control::Client;
+use crate::control::Client;
+use crate::control::api::{Service, Watch};
 use crate::manifest::Secs;
 use crate::supervisor::State;
 

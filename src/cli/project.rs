@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::render::list;
-use super::seam::api::{Handed, Project, Service, VERSION, Watch};
-use super::seam::control::{self, Client, Found, Lines, Ownership};
-use super::seam::manifest;
+use crate::control::api::{Handed, Project, Service, VERSION, Watch};
+use crate::control::{self, Client, Found, Kind as Ownership, Lines};
+use crate::manifest;
 use crate::sys::users;
 
 /// A daemon that answers.

@@ -4,9 +4,9 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::failure::Failure;
-use super::seam::control::{Client, Lines};
-use super::seam::show::{Printer, entry};
+use crate::control::{Client, Lines};
 use crate::logs::Query;
+use crate::logs::show::{Printer, entry};
 
 /// Must the socket be asked? A folder that is not there yet has nothing that we could not read.
 pub(crate) fn closed(logs: &Path) -> bool {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{Format, Globals, When};
 use super::failure::Failure;
 use super::paint::Paint;
-use super::seam::show;
+use crate::logs::show;
 use crate::sys::tty;
 
 /// Both streams as this command may use them.

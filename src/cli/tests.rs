@@ -10,8 +10,8 @@ use super::outcome::{Goal, Standing, concerned, reached, standing, survivor, tro
 use super::paint::Paint;
 use super::project::no_such_service;
 use super::render::sample;
-use super::seam::api::{Failed, FailedKind, Service};
 use super::stopping::unsaid;
+use crate::control::api::{Failed, FailedKind, Service};
 use crate::supervisor::{State, Want};
 
 fn parse(line: &str) -> Result<Cli, String> {

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::table::{Mode, colour, dash, next, role, status, uptime};
 use super::{clock, count};
 use crate::cli::paint::Paint;
-use crate::cli::seam::api::{CredentialsJson, ExitJson, PastRunJson, Service, Tree};
+use crate::control::api::{CredentialsJson, ExitJson, PastRunJson, Service, Tree};
 use crate::manifest::Secs;
 
 /// What the detail view needs beside the service.

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::clock;
 use crate::cli::paint::Paint;
-use crate::cli::seam::api::Event;
+use crate::control::api::Event;
 
 pub(crate) fn event(event: &Event, now: Timestamp, zone: &TimeZone, paint: Paint) -> String {
     let service = event.service.as_deref().unwrap_or("devsup");

@@ -1,6 +1,6 @@
 //! Services in every state, as the daemon describes them, for the snapshots of whatever is rendered.
 
-use crate::cli::seam::api::{
+use crate::control::api::{
     CredentialsJson, ExitJson, HeldJson, PastRunJson, Project, RefusalJson, Service, Tree, VERSION, Watch,
 };
 use crate::manifest::Delivery;

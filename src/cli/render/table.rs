@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::grid::{Cell, grid};
 use super::short_role;
 use crate::cli::paint::Paint;
-use crate::cli::seam::api::Service;
+use crate::control::api::Service;
 use crate::manifest::Secs;
 use crate::supervisor::State;
 

@@ -7,8 +7,8 @@ use super::sample::{self, NOW};
 use super::table::{self, Mode};
 use super::{clock, list};
 use crate::cli::paint::Paint;
-use crate::cli::seam::api::{Event, Port, Service};
 use crate::cli::terminal::json_line;
+use crate::control::api::{Event, Port, Service};
 use crate::supervisor::By;
 
 fn setting(lines: &[String], mode: Mode) -> Setting<'_> {

@@ -13,8 +13,9 @@ use crate::cli::foreground::child_code;
 use crate::cli::outcome::Explained;
 use crate::cli::patience::{Spoken, now, tell};
 use crate::cli::project::{Watching, connect, segment};
-use crate::cli::seam::api::{ExitJson, Watch};
-use crate::cli::seam::control::{Begun, Client};
+use crate::control::Client;
+use crate::control::api::{ExitJson, Watch};
+use crate::control::attach::Begun;
 use crate::supervisor::State;
 use crate::sys::raw::size;
 use crate::sys::tty::{Interruption, Interruptions, stdin_is_terminal};
@@ -171,6 +172,6 @@ fn next(service: &str, run: u32, watch: &Watch) -> Option<Next> {
 
 /// The daemon has not heard of the end yet.
 fn goes_on(service: &str, run: u32, watch: &Watch) -> bool {
-    let same = |known: &&crate::cli::seam::api::Service| known.name == service && known.run == Some(run);
+    let same = |known: &&crate::control::api::Service| known.name == service && known.run == Some(run);
     watch.services.iter().find(same).is_some_and(|known| matches!(known.state, State::Starting | State::Running))
 }

@@ -6,8 +6,8 @@ use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
-use crate::cli::seam::manifest::{self, Colour, Loaded, Source, Trust};
 use crate::cli::terminal::Talk;
+use crate::manifest::{self, Colour, Loaded, Source, Trust};
 use crate::sys::users;
 
 /// Check the manifest and print it as it was understood; no network, nothing is run

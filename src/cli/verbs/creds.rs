@@ -11,8 +11,8 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
 use crate::cli::render::detail::{Setting, key, refusal};
-use crate::cli::seam::api::{CredentialsJson, Creds as Answer, Done, Service, ServicesRequest, Watch};
 use crate::cli::stopping::say_notes;
+use crate::control::api::{CredentialsJson, Creds as Answer, Done, Service, ServicesRequest, Watch};
 
 /// Each service's role, real identity, expiry and next rotation; what AWS refused and how to mend it
 #[derive(Debug, Args)]

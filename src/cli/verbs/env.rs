@@ -6,8 +6,8 @@ use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::project::{connect, segment};
-use crate::cli::seam::api::{Environment, Variable};
 use crate::cli::terminal::Talk;
+use crate::control::api::{Environment, Variable};
 
 /// The environment a run of the service gets; secrets masked
 #[derive(Debug, Args)]

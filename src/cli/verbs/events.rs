@@ -13,9 +13,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::project::{connect, locate};
 use crate::cli::render;
-use crate::cli::seam::api::Event;
-use crate::cli::seam::control::Found;
 use crate::cli::values::Moment;
+use crate::control::Found;
+use crate::control::api::Event;
 
 /// Who did what, and what happened: starts, exits, rotations, refusals, commands
 #[derive(Debug, Args)]

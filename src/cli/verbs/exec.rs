@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::project::{connect, segment};
-use crate::cli::seam::api::Environment;
+use crate::control::api::Environment;
 use crate::sys::identity;
 use crate::sys::tty::become_command;
 

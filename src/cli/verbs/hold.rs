@@ -7,9 +7,9 @@ use clap::Args;
 use crate::cli::context::{Context, milliseconds, request_id};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::project::connect;
-use crate::cli::seam::api::{Done, HoldRequest};
 use crate::cli::stopping::say_notes;
 use crate::cli::values::some_time;
+use crate::control::api::{Done, HoldRequest};
 
 /// Keep a service from being replaced by itself: no rotation, changed file, failed check or reload
 #[derive(Debug, Args)]

@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::context::{Context, request_id};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::project::connect;
-use crate::cli::seam::api::{Done, KillRequest};
 use crate::cli::stopping::say_notes;
 use crate::cli::values::Signal;
+use crate::control::api::{Done, KillRequest};
 
 /// Send a signal to a service
 #[derive(Debug, Args)]

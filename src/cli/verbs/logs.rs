@@ -12,10 +12,10 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::paint::Paint;
 use crate::cli::project::{locate, no_such_service};
 use crate::cli::remote_logs;
-use crate::cli::seam::api::Service;
-use crate::cli::seam::control::{Client, Found, Ownership};
-use crate::cli::seam::show::{Printer, Style};
 use crate::cli::values::{Moment, Tail};
+use crate::control::api::Service;
+use crate::control::{Client, Found, Kind as Ownership};
+use crate::logs::show::{Printer, Style};
 use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
 use crate::manifest::Name;
 

@@ -7,8 +7,8 @@ use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure};
 use crate::cli::render::grid::{Cell, grid};
-use crate::cli::seam::api::{Failed, FailedKind, Watch};
-use crate::cli::seam::control::{self, Client, Found, Ownership};
+use crate::control::api::{Failed, FailedKind, Watch};
+use crate::control::{self, Client, Found, Kind as Ownership};
 use crate::supervisor::State;
 use crate::sys::users;
 

@@ -11,10 +11,9 @@ use crate::cli::failure::{Code, Failure};
 use crate::cli::project::{Connection, Watching, choose, connect, gone, look};
 use crate::cli::remote_logs;
 use crate::cli::render::{detail, table};
-use crate::cli::seam::api::{Service, Watch};
-use crate::cli::seam::show;
 use crate::cli::terminal::json_line;
-use crate::logs::{Filter, Query, Reader};
+use crate::control::api::{Service, Watch};
+use crate::logs::{Filter, Query, Reader, show};
 use crate::manifest::Name;
 use crate::supervisor::State;
 

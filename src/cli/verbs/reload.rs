@@ -8,7 +8,7 @@ use crate::cli::args::Format;
 use crate::cli::context::{Context, request_id};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::project::connect;
-use crate::cli::seam::api::{ReloadRequest, Reloaded};
+use crate::control::api::{ReloadRequest, Reloaded};
 
 /// Read the manifest again and apply what changed; what did not keeps its process
 #[derive(Debug, Args)]

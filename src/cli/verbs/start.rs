@@ -11,9 +11,9 @@ use crate::cli::outcome::{Goal, Standing, reached, standing, survivor, troubles}
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{Connection, choose, connect, look};
 use crate::cli::render::list;
-use crate::cli::seam::api::{Done, Service, ServicesRequest, Watch};
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
+use crate::control::api::{Done, Service, ServicesRequest, Watch};
 use crate::supervisor::{State, Want};
 
 /// Which services.

@@ -19,15 +19,14 @@ use crate::cli::outcome::{Goal, concerned, reached, standing, troubles};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{choose, look, no_such_service};
 use crate::cli::render::list;
-use crate::cli::seam::api::{Done, UpRequest, Watch};
-use crate::cli::seam::control::{
-    Client, Found, Launched, Start, become_system, launch, list as list_own, list_system, state_folder,
-};
-use crate::cli::seam::manifest::Loaded;
 use crate::cli::stopping::{say_notes, unsaid};
 use crate::cli::values::duration;
 use crate::cli::verbs::config::{load, trust};
-use crate::manifest::Name;
+use crate::control::api::{Done, UpRequest, Watch};
+use crate::control::{
+    Client, Found, Launched, Start, become_system, launch, list as list_own, list_system, state_folder,
+};
+use crate::manifest::{Loaded, Name};
 use crate::supervisor::By;
 use crate::sys::{clock, users};
 

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure};
-use crate::cli::seam::api::VERSION;
+use crate::control::api::VERSION;
 
 /// Which devsup this is
 #[derive(Debug, Args)]

@@ -9,8 +9,8 @@ use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::outcome::{Goal, Standing, reached, standing, troubles};
 use crate::cli::patience::{Verdict, until};
 use crate::cli::project::{choose, connect};
-use crate::cli::seam::api::{Service, Watch};
 use crate::cli::values::duration;
+use crate::control::api::{Service, Watch};
 use crate::supervisor::{State, Want};
 
 /// Wait until services have started, are ready, or have ended

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 
 use clap::Args;
 
+use crate::aws::{self, Whoami as Answer};
 use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure};
-use crate::cli::seam::aws::{self, Whoami as Answer};
 use crate::cli::terminal::Talk;
 
 /// Who AWS says you are, in this environment, and which variable, file or endpoint says so
