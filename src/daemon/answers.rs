@@ -77,8 +77,7 @@ impl World {
             owner: self.brought.owner.clone(),
             shutting_down: self.supervisor.shutting_down(),
             base: self.base_identity.clone(),
-            // What was said at `up` and is no trouble of now is not said at every look.
-            warnings: self.warnings.iter().filter(|warning| !warning.contains(birth::OF_ROOT)).cloned().collect(),
+            warnings: self.warnings.iter().cloned().collect(),
         }
     }
 

@@ -4,9 +4,10 @@
 
 use std::io;
 
+use super::world::World;
 use crate::aws::Login;
 use crate::keeper::protocol::{Birth, Identity};
-use crate::manifest::{Manifest, Resource, Service};
+use crate::manifest::{Resource, Service};
 use crate::sys::accounts::{self, Account};
 use crate::sys::daemonize::Came;
 use crate::sys::{identity, users};
@@ -115,20 +116,20 @@ fn unknown(what: &str, name: &str, error: &io::Error) -> String {
     format!("{what} `{name}` cannot be looked up: {error}")
 }
 
-/// Said of a project that root brought up, whose services are root too.
-pub(super) fn of_root(manifest: &Manifest) -> Option<String> {
-    if identity::own().0 != 0 {
-        return None;
+impl World {
+    /// Said at `up` of a project that root brought up, whose services are root too. Not at every look: it is no trouble of
+    /// now. A system project refuses them.
+    pub(super) fn of_root(&self) -> Option<String> {
+        if identity::own().0 != 0 || self.brought.system {
+            return None;
+        }
+        let own = self.manifest.services.values().filter(|service| service.user.is_none() && !service.external());
+        let own: Vec<&str> = own.map(|service| service.name.as_str()).collect();
+        let (run, names) = (if own.len() == 1 { "runs" } else { "run" }, own.join(", "));
+        let mend = "`user` in the manifest gives a service a user of its own";
+        (!own.is_empty()).then(|| format!("{names} {run} as root, as devsup does; {mend}"))
     }
-    let own = manifest.services.values().filter(|service| service.user.is_none() && !service.external());
-    let own: Vec<&str> = own.map(|service| service.name.as_str()).collect();
-    let (run, names) = (if own.len() == 1 { "runs" } else { "run" }, own.join(", "));
-    (!own.is_empty())
-        .then(|| format!("{names} {run} {OF_ROOT}; `user` in the manifest gives a service a user of its own"))
 }
-
-/// How the warning is known again.
-pub(super) const OF_ROOT: &str = "as root, as devsup does";
 
 #[cfg(test)]
 mod tests {

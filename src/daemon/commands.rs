@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::birth;
 use super::clocks::now;
 use super::world::{Inherited, World};
 use crate::control::CommandRequest;
@@ -188,7 +187,7 @@ impl World {
         let concerned = if up.services.is_empty() { every } else { services.clone() };
         let mut notes = self.up_already(&concerned);
         notes.extend(warnings);
-        notes.extend(self.warnings.iter().filter(|warning| warning.contains(birth::OF_ROOT)).cloned());
+        notes.extend(self.of_root());
         let command = Command::Start { services: services.clone(), no_deps: up.no_deps };
         self.accept(by, up.request, command, None)?;
         Ok(done(&concerned, notes))

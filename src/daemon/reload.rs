@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::begin;
-use super::birth;
 use super::clocks::now;
 use super::system;
 use super::world::{Inherited, World};
@@ -105,10 +104,6 @@ impl World {
         let known = self.manifest.services.keys().map(known).collect();
         let services = self.manifest.services.values().cloned().collect();
         self.step(crate::supervisor::Event::Loaded { services, known });
-        self.warnings.retain(|warning| !warning.contains(birth::OF_ROOT));
-        if !self.brought.system {
-            self.warnings.extend(birth::of_root(&self.manifest));
-        }
         self.look_for_occupiers();
         self.ask_externals();
         self.look_at_files();
