@@ -120,6 +120,8 @@ pub(super) struct Cgroups {
     earlier: Vec<Base>,
     record: PathBuf,
     runs: BTreeMap<RunId, Cgroup>,
+    /// A person asked for a scope by name, and there is none.
+    refused: Option<String>,
 }
 
 /// What an earlier devsup left in a run's group, and no keeper looks after.
@@ -137,7 +139,7 @@ impl Cgroups {
         let noted = fs::read_to_string(&record).unwrap_or_default();
         let ours = |path: &&Path| path.file_name().is_some_and(|last| last == name.as_str());
         let earlier: Vec<Base> = noted.lines().map(Path::new).filter(ours).filter_map(Base::open).collect();
-        let mut found = Self { base: Err(String::new()), earlier, record, runs: BTreeMap::new() };
+        let mut found = Self { base: Err(String::new()), earlier, record, runs: BTreeMap::new(), refused: None };
         let choice = Inherited::lookup(env, CHOICE).unwrap_or_default();
         found.base = match choice.as_str() {
             "session" => Err(format!("{CHOICE} says so")),
@@ -153,6 +155,9 @@ impl Cgroups {
         };
         if let Err(why) = &found.base {
             tracing::info!("session mode, trees are what descends from their keepers: {why}");
+            if choice == "scope" {
+                found.refused = Some(format!("{CHOICE}=scope cannot be had, trees are kept without cgroups: {why}"));
+            }
         }
         found.write_down(None);
         Ok(found)
@@ -168,6 +173,11 @@ impl Cgroups {
         let base = Base::make(&above, name)?;
         self.earlier.retain(|earlier| earlier.path != base.path);
         Ok(base)
+    }
+
+    /// One sentence for the person who asked for what cannot be had.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.refused.clone()
     }
 
     fn write_down(&self, coming: Option<&Path>) {
@@ -317,7 +327,13 @@ mod tests {
     }
 
     fn cgroups(base: Result<Base, String>) -> Cgroups {
-        Cgroups { base, earlier: Vec::new(), record: PathBuf::from("/nonexistent/cgroup"), runs: BTreeMap::new() }
+        Cgroups {
+            base,
+            earlier: Vec::new(),
+            record: PathBuf::from("/nonexistent/cgroup"),
+            runs: BTreeMap::new(),
+            refused: None,
+        }
     }
 
     /// Folders that look like groups, of which the upper has these controllers.

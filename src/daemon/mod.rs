@@ -176,7 +176,12 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
     let id = world.brought.folder.id().to_owned();
-    let warnings = swept.into_iter().chain(world.of_root()).chain(world.warnings.iter().cloned()).collect();
+    let warnings = swept
+        .into_iter()
+        .chain(world.cgroups.refused())
+        .chain(world.of_root())
+        .chain(world.warnings.iter().cloned())
+        .collect();
     starter.answer(&Answered::Started { socket: socket.clone(), id, warnings });
     let ended = attend(&mut world, &mut doors).await;
     // Whoever waits for the end is to find nothing left of it, the last keeper included.

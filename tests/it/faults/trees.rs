@@ -257,4 +257,14 @@ fn the_choice_of_a_person_is_checked() {
     project.env.insert("DEVSUP_TREE".into(), "forest".into());
     let up = project.devsup(&["up", "-d"]).ends(2);
     assert!(up.stderr.contains("DEVSUP_TREE is `forest`: it may be `auto`, `session` or `scope`"), "{up:#?}");
+    // Nobody is there to be asked for one.
+    project.env.insert("DEVSUP_TREE".into(), "scope".into());
+    let path = project.env.insert("PATH".into(), "/nonexistent".into()).expect("it was set");
+    project.write(
+        "services.toml",
+        &format!("name = \"choice\"\n[services.a]\nenv = {{ PATH = {path:?} }}\ncommand = [\"sleep\", \"600\"]\n"),
+    );
+    let up = project.devsup(&["up", "-d"]).ok();
+    assert!(up.stderr.contains("DEVSUP_TREE=scope cannot be had, trees are kept without cgroups: "), "{up:#?}");
+    assert_eq!(project.service("a").tree, Tree::Session);
 }

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use devsup::supervisor::State;
+
 use super::address;
 use crate::project::Project;
 
@@ -83,7 +85,8 @@ fn what_cannot_be_asked_of_it_says_why() {
     }
     // A word of the shell's own is no program that could be missing.
     project.devsup(&["up", "-d", "a"]);
-    let a = project.until_one("a", |a| a.exit.is_some(), "it has ended");
+    // The exit is told before the tree is known to be empty.
+    let a = project.until_one("a", |a| a.exit.is_some() && a.state != State::Stopping, "it has ended");
     assert_eq!(a.status, "failed: exit 3");
     project.devsup(&["restart", "b", "--wait"]).ok();
     let waited = project.devsup(&["wait", "b", "--for", "exit", "--timeout", "3s"]).ends(124);
