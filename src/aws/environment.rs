@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::scrub::{is_devsups_own, is_endpoint};
 use super::{Credentials, SandboxBase};
@@ -53,6 +53,7 @@ impl ChildEnvironment {
                 let what = match variable.name.to_str()? {
                     "AWS_SECRET_ACCESS_KEY" => "secret access key",
                     "AWS_SESSION_TOKEN" => "session token",
+                    "AWS_CONTAINER_AUTHORIZATION_TOKEN" => "endpoint token",
                     _ => return None,
                 };
                 Some((format!("[devsup: {what} of {service}]"), variable.value.to_str()?.to_owned()))
@@ -73,7 +74,8 @@ pub struct ChildSpec<'a> {
     pub login: Option<&'a Login>,
     /// Read just now from `env_file`s: (file as written, variables).
     pub env_files: Vec<(String, BTreeMap<String, String>)>,
-    pub credentials: Option<&'a Credentials>,
+    /// `None`: it has no role, or its credentials are not to be shown.
+    pub handed: Option<Handed<'a>>,
     pub region: Option<&'a str>,
     pub sandbox_url: Option<&'a str>,
     /// With `--sandbox`: whom an `inherit_aws` service becomes.
@@ -82,6 +84,25 @@ pub struct ChildSpec<'a> {
     pub base_profile: Option<&'a str>,
     /// Path of this binary, for `DEVSUP`.
     pub devsup: &'a Path,
+}
+
+/// How the credentials of a role reach the process.
+#[derive(Clone, Copy)]
+pub enum Handed<'a> {
+    /// As variables: a renewal is a replacement.
+    Env(&'a Credentials),
+    /// It asks `url` and shows a token. `config`: a private file with nothing in it that beats the endpoint.
+    Endpoint { url: &'a str, token: Proof<'a>, config: &'a Path },
+    /// `config` names a `credential_process`.
+    Process { config: &'a Path },
+}
+
+/// What it shows at the endpoint.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    Token(&'a SecretString),
+    /// The token is in this file, without a line end.
+    File(&'a Path),
 }
 
 /// A user as passwd has them.
@@ -95,7 +116,7 @@ pub struct Login {
 /// Which AWS identity the child gets.
 #[derive(Clone, Copy)]
 enum Identity<'a> {
-    Role(&'a Credentials),
+    Role(Handed<'a>),
     /// The base identity on purpose: the inherited AWS variables stay.
     Base {
         profile: Option<&'a str>,
@@ -105,8 +126,8 @@ enum Identity<'a> {
 }
 
 pub fn child_environment(spec: &ChildSpec<'_>) -> ChildEnvironment {
-    let identity = match (spec.credentials, spec.base_sandbox) {
-        (Some(credentials), _) => Identity::Role(credentials),
+    let identity = match (spec.handed, spec.base_sandbox) {
+        (Some(handed), _) => Identity::Role(handed),
         (None, Some(base)) if spec.service.inherit_aws => Identity::BaseOfSandbox(base),
         (None, _) if spec.service.inherit_aws => Identity::Base { profile: spec.base_profile },
         (None, _) => Identity::None,
@@ -168,11 +189,8 @@ fn written(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
 /// The AWS identity itself.
 fn become_identity(table: &mut Table, identity: Identity<'_>) {
     match identity {
-        Identity::Role(credentials) => {
-            table.set("AWS_ACCESS_KEY_ID", &credentials.access_key_id, "role");
-            table.set_secret("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key.expose_secret());
-            table.set_secret("AWS_SESSION_TOKEN", credentials.session_token.expose_secret());
-            table.set("AWS_CREDENTIAL_EXPIRATION", &zulu(credentials.expires), "role");
+        Identity::Role(handed) => {
+            become_role(table, handed);
             table.set("AWS_EC2_METADATA_DISABLED", "true", "devsup");
         }
         Identity::BaseOfSandbox(base) => {
@@ -201,6 +219,34 @@ fn become_identity(table: &mut Table, identity: Identity<'_>) {
             table.set_unless_written("AWS_EC2_METADATA_DISABLED", "true");
         }
     }
+}
+
+fn become_role(table: &mut Table, handed: Handed<'_>) {
+    let config = match handed {
+        Handed::Env(credentials) => {
+            table.set("AWS_ACCESS_KEY_ID", &credentials.access_key_id, "role");
+            table.set_secret("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key.expose_secret());
+            table.set_secret("AWS_SESSION_TOKEN", credentials.session_token.expose_secret());
+            table.set("AWS_CREDENTIAL_EXPIRATION", &zulu(credentials.expires), "role");
+            return;
+        }
+        Handed::Endpoint { url, token, config } => {
+            // Never the relative URI beside it, and never both tokens: SDKs disagree which of two wins.
+            table.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, "role");
+            match token {
+                Proof::Token(token) => table.set_secret("AWS_CONTAINER_AUTHORIZATION_TOKEN", token.expose_secret()),
+                Proof::File(path) => {
+                    let name = OsStr::new("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+                    table.put(name, path.as_os_str(), "role", false);
+                }
+            }
+            config
+        }
+        Handed::Process { config } => config,
+    };
+    // A `[default]` profile on disk beats either.
+    table.set("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "devsup");
+    table.put(OsStr::new("AWS_CONFIG_FILE"), config.as_os_str(), "role", false);
 }
 
 /// Where AWS is: region, sandbox, what goes past the proxy.

@@ -27,7 +27,7 @@ mod whoami;
 
 pub use assume::Grant;
 pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase};
-pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Login, child_environment};
+pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Handed, Login, Proof, child_environment};
 pub use secret::Credentials;
 pub use session::Who;
 pub use whoami::{Whoami, whoami};

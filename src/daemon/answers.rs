@@ -221,7 +221,9 @@ impl World {
         let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
         let failed = |error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name));
         let who = birth::who(service).map_err(failed)?;
-        let child = self.child_environment(service, run, held, who.login.as_ref()).map_err(failed)?;
+        let child = self
+            .child_environment(service, run, held.map(crate::aws::Handed::Env), who.login.as_ref())
+            .map_err(failed)?;
         let identity = who.identity.map(|Identity { uid, gid, groups }| IdentityJson { uid, gid, groups });
         Ok(Environment { identity, ..environment(service, child, reveal, self.inherited.from.clone()) })
     }

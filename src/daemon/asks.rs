@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::clocks::now;
 use super::system::at_boot;
 use super::world::{Fact, World};
-use crate::aws::{
-    Base, BaseSpec, ChildEnvironment, ChildSpec, Credentials, Login, SandboxBase, Who, child_environment,
-};
+use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Handed, Login, SandboxBase, Who, child_environment};
 use crate::manifest::{Aws, Name, Service, read_env_files};
 use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;
@@ -136,7 +134,7 @@ impl World {
         &self,
         service: &Service,
         run: u32,
-        credentials: Option<&Credentials>,
+        handed: Option<Handed<'_>>,
         login: Option<&Login>,
     ) -> Result<ChildEnvironment, String> {
         let env_files = read_env_files(service).map_err(|error| error.to_string())?;
@@ -150,7 +148,7 @@ impl World {
             inherited: &self.inherited.env,
             login,
             env_files,
-            credentials,
+            handed,
             region,
             sandbox_url: self.sandbox_base.as_ref().map(|base| base.url.as_str()),
             base_sandbox: self.sandbox_base.as_ref(),

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::birth;
 use super::clocks::now;
+use super::handed::Handing;
 use super::leftovers::HolderInfo;
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
@@ -63,7 +64,9 @@ impl World {
             return Err("it has a role, but no credentials are held for it".to_owned());
         }
         let who = birth::who(service)?;
-        let child = self.child_environment(service, run.number, credentials.as_deref(), who.login.as_ref())?;
+        let handed = credentials.as_deref().map(|held| self.hand(service, &who, held)).transpose()?;
+        let handed = handed.as_ref().map(Handing::as_handed);
+        let child = self.child_environment(service, run.number, handed, who.login.as_ref())?;
         let spec = Spec {
             version: VERSION,
             project: self.brought.folder.id().to_owned(),

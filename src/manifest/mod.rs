@@ -65,5 +65,5 @@ pub use scrub::{SCRUBBED, is_scrubbed, is_secret_name, is_secret_value};
 pub use trust::Trust;
 pub use types::{
     Access, Aws, Backoff, Command, Condition, Delivery, Dependency, Logs, Manifest, Name, Replace, Restart, Role,
-    RoleArn, Sandbox, Secs, Service, StopMode, span,
+    RoleArn, Sandbox, Secs, Service, StopMode, Token, span,
 };

@@ -103,6 +103,7 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
         region: text(region),
         role_prefix: role_prefix.map(|(prefix, _)| prefix).filter(|prefix| arn::is_prefix(prefix)),
         sts_endpoint: text(sts_endpoint),
+        mfa_serial: None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::node::{Entry, Node, Place, Table, Value};
 use super::service::{Surroundings, inherits_instead};
 use super::words::Section;
-use super::{Delivery, Role, RoleArn, arn};
+use super::{Delivery, Role, RoleArn, Token, arn};
 
 pub(super) const DURATION: Duration = Duration::from_hours(1);
 pub(super) const SESSION_NAME: &str = "devsup-{user}-{service}";
@@ -52,16 +52,7 @@ fn no_arn(desk: &mut Desk<'_>, entry: &Entry, keys: &Table) {
 }
 
 fn plain(arn: RoleArn) -> Role {
-    Role {
-        arn,
-        duration: DURATION,
-        rotate_before: None,
-        delivery: Delivery::Env,
-        external_id: None,
-        session_name: SESSION_NAME.into(),
-        policy: None,
-        policy_arns: Vec::new(),
-    }
+    Role { duration: DURATION, session_name: SESSION_NAME.into(), ..Role::of(arn) }
 }
 
 fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundings<'_>, arn: RoleArn) -> Role {
@@ -84,7 +75,15 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
         }
     }
     if let Some(node) = get("delivery") {
-        delivery(desk, node);
+        let words = [("env", Delivery::Env), ("endpoint", Delivery::Endpoint), ("process", Delivery::Process)];
+        role.delivery = desk.choice("delivery", node, &words, &[]).unwrap_or(Delivery::Env);
+    }
+    if let Some(node) = get("token") {
+        role.token = desk.choice("token", node, &[("env", Token::Env), ("file", Token::File)], &[]).unwrap_or_default();
+        if role.delivery != Delivery::Endpoint {
+            desk.refuse(node.place, "`token` without `delivery = \"endpoint\"`")
+                .label("only the endpoint asks for a token");
+        }
     }
     role.external_id = get("external_id").and_then(|node| external_id(desk, node));
     if let Some(name) = get("session_name").and_then(|node| session_name(desk, node, service, around)) {
@@ -122,15 +121,6 @@ fn arn(desk: &mut Desk<'_>, node: &Node, around: &Surroundings<'_>) -> Option<Ro
         draft.help("or set `role_prefix = \"arn:aws:iam::ACCOUNT:role/\"` in `[aws]`, and a name is enough");
     }
     None
-}
-
-fn delivery(desk: &mut Desk<'_>, node: &Node) {
-    let words = [("env", Delivery::Env), ("endpoint", Delivery::Endpoint), ("process", Delivery::Process)];
-    if let Some(delivery @ (Delivery::Endpoint | Delivery::Process)) = desk.choice("delivery", node, &words, &[]) {
-        let word = if delivery == Delivery::Endpoint { "endpoint" } else { "process" };
-        desk.refuse(node.place, format!("delivery `{word}` is not yet supported in this version"))
-            .label("write `env` for now");
-    }
 }
 
 fn external_id(desk: &mut Desk<'_>, node: &Node) -> Option<String> {

@@ -367,6 +367,9 @@ struct Role {
     /// How credentials reach the process.
     #[schemars(extend("default" = "env"))]
     delivery: Option<Delivery>,
+    /// With `delivery = "endpoint"`: the token in a variable, or in a private file.
+    #[schemars(extend("default" = "env"))]
+    token: Option<Token>,
     /// What the role's trust policy asks of third parties.
     #[schemars(length(min = 2, max = 1224))]
     external_id: Option<String>,
@@ -383,6 +386,15 @@ struct Role {
 #[schemars(rename_all = "lowercase")]
 enum Delivery {
     Env,
+    Endpoint,
+    Process,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Token {
+    Env,
+    File,
 }
 
 /// What the embedded AWS of `--sandbox` holds.

@@ -92,6 +92,8 @@ pub struct Aws {
     pub region: Option<String>,
     pub role_prefix: Option<String>,
     pub sts_endpoint: Option<String>,
+    /// Of a base identity that is an IAM user: the device that gives its codes.
+    pub mfa_serial: Option<String>,
 }
 
 /// `[access]`: who besides the owner may do what with a system project. Unix groups.
@@ -304,7 +306,7 @@ pub enum Replace {
     Overlap,
 }
 
-/// How credentials reach the process. The manifest accepts `env` only, for now.
+/// How credentials reach the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
@@ -328,6 +330,27 @@ pub struct Role {
     /// Inline session policy, minified JSON.
     pub policy: Option<String>,
     pub policy_arns: Vec<String>,
+    /// Roles that are assumed on the way, in order; the last of them assumes `arn`.
+    pub via: Vec<RoleArn>,
+    /// May hold the places of `session_name`; STS refuses it unless both sides allow `sts:SetSourceIdentity`.
+    pub source_identity: Option<String>,
+    /// Session tags.
+    pub tags: BTreeMap<String, String>,
+    /// Keys of `tags` that later roles of a chain inherit.
+    pub transitive_tags: Vec<String>,
+    /// Of `delivery = "endpoint"`: where the process finds its token.
+    pub token: Token,
+}
+
+/// Where a process with `delivery = "endpoint"` finds the token that it must show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Token {
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`: every SDK takes it.
+    #[default]
+    Env,
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, a private file: the token is in no environment dump.
+    File,
 }
 
 impl Role {
@@ -342,6 +365,11 @@ impl Role {
             session_name: "devsup-{user}-{service}".into(),
             policy: None,
             policy_arns: Vec::new(),
+            via: Vec::new(),
+            source_identity: None,
+            tags: BTreeMap::new(),
+            transitive_tags: Vec::new(),
+            token: Token::Env,
         }
     }
 

@@ -78,6 +78,7 @@ impl Section {
                 "duration",
                 "rotate_before",
                 "delivery",
+                "token",
                 "external_id",
                 "session_name",
                 "policy",
