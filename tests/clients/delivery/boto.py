@@ -1,0 +1,18 @@
+"""boto3 as a service: one long life, one line for each use of its credentials."""
+
+import json
+import time
+
+import boto3
+from botocore.config import Config
+
+session = boto3.Session()
+s3 = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
+while True:
+    try:
+        s3.list_objects_v2(Bucket="bucket1")
+        said = {"key": session.get_credentials().get_frozen_credentials().access_key}
+    except Exception as error:
+        said = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(said), flush=True)
+    time.sleep(0.5)
