@@ -24,7 +24,6 @@
 //! | `signals` | prints the ignored, blocked and caught signals |
 //! | `attack WHO` | tries to get at another process: a pid, `@FILE` of pids, `parent`, or a `child` of its own |
 //! | `asks FOLDER` | for ever: sends what is put there to the credential endpoint, and puts the answers beside it |
-//! | `load RATE SECONDS FILE` | asks the endpoint so often, and writes what each took |
 //! | `show FILE` | prints a file, such as `/proc/self/limits` |
 //! | `to PATH` | from now on what is said or shown goes to the end of this file |
 //! | `setsid` | a session of its own |
@@ -120,10 +119,6 @@ impl Child {
                     self.print(&text);
                 }
                 "asks" => sdk::asks(&self.word()),
-                "load" => {
-                    let (rate, seconds) = (self.number(), self.number());
-                    sdk::load(rate, seconds, &self.word());
-                }
                 "show" => {
                     let text = fs::read_to_string(self.word()).expect("a file");
                     self.print(&text);

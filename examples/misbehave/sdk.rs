@@ -1,9 +1,9 @@
-//! `asks` and `load`: what an AWS SDK does at a container's credential endpoint, with plain sockets.
+//! `asks`: what an AWS SDK does at a container's credential endpoint, with plain sockets.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,32 +69,4 @@ fn exchange(to: &str, request: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-/// Asks so often a second for so long, each by a connection of its own; then writes how many microseconds each took, or what
-/// came instead, a line each.
-pub(crate) fn load(rate: u64, seconds: u64, file: &str) {
-    let told = Told::by_environment().expect("delivery = \"endpoint\"");
-    let request = told.fill("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n");
-    let pause = Duration::from_secs(1) / u32::try_from(rate).expect("a rate");
-    let began = Instant::now();
-    let mut lines = String::new();
-    for nth in 0..u32::try_from(rate * seconds).expect("a number") {
-        // What came late is not made up for at once, and counts from when it was to be.
-        thread::sleep((began + pause * nth).saturating_duration_since(Instant::now()));
-        let asked = Instant::now();
-        let answer = exchange(&told.host, &request);
-        let took = asked.elapsed().as_micros();
-        let line = match answer {
-            Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
-                let key = answer.split("\"AccessKeyId\":\"").nth(1).and_then(|rest| rest.split('"').next());
-                format!("{took} {}", key.unwrap_or("-"))
-            }
-            Ok(answer) => format!("error {}", answer.replace(['\r', '\n'], " ")),
-            Err(error) => format!("error {error}"),
-        };
-        lines.push_str(&(line + "\n"));
-    }
-    fs::write(format!("{file}.half"), lines).expect("a file");
-    fs::rename(format!("{file}.half"), file).expect("a file");
 }

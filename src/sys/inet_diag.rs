@@ -284,7 +284,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let pair = pair(|port| format!("127.0.0.1:{port}"));
         let found = Diag::default().client(pair.ours, pair.theirs).expect("the kernel tells").expect("connected");
-        let own = crate::sys::cgroup::own().and_then(|own| std::fs::metadata(own).ok()).map(|folder| folder.ino());
+        let own = crate::sys::cgroup::own().and_then(|own| fs::metadata(own).ok()).map(|folder| folder.ino());
         if let (Some(own), Some(cgroup)) = (own, found.cgroup) {
             assert_eq!(cgroup, own);
         }

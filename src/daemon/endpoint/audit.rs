@@ -152,9 +152,9 @@ impl Audit {
         Self { facts, waiting: Rc::default() }
     }
 
-    /// Was there one of this service within the last second? Then who it is need not be looked for again.
-    pub(super) fn refused_just_now(&self, service: &Name) -> bool {
-        self.waiting.borrow().contains_key(&(service.clone(), false))
+    /// Does one of this service wait to be told? Then who the next one is need not be looked for.
+    pub(super) fn refusal_waits(&self, service: &Name) -> bool {
+        self.waiting.borrow().get(&(service.clone(), false)).is_some_and(|waiting| !waiting.is_empty())
     }
 
     pub(super) fn tell(&self, told: Told) {
@@ -191,5 +191,56 @@ async fn keep_pace(kind: (Name, bool), waiting: Rc<RefCell<Waiting>>, facts: mps
         for told in told {
             drop(facts.send(Fact::Endpoint(told)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(pid: u32, key: &str) -> Told {
+        Told::Issued(Shown {
+            service: Name::new("a"),
+            run: 3,
+            pid: Some(pid),
+            uid: 1000,
+            access_key_id: key.into(),
+            expires: Wall(1_795_348_800_000),
+            times: 1,
+        })
+    }
+
+    fn refused(uid: u32, who: Option<Culprit>) -> Told {
+        Told::Refused(Refused { service: Name::new("a"), uid, who, why: Why::OutsideOfTree, times: 1 })
+    }
+
+    #[test]
+    fn what_is_alike_is_added_up_and_what_is_not_is_kept_apart() {
+        let mut waiting = Vec::new();
+        for told in [shown(7, "ASIA1"), shown(8, "ASIA1"), shown(8, "ASIA2"), refused(0, None), refused(1, None)] {
+            add(&mut waiting, told);
+        }
+        assert_eq!(waiting.len(), 4, "{waiting:?}");
+        let Told::Issued(first) = waiting.swap_remove(0) else { panic!("{waiting:?}") };
+        assert_eq!((first.times, first.pid), (2, Some(8)));
+        let event = first.event(Wall(0));
+        assert_eq!(
+            event.reason.as_deref(),
+            Some("run 3, pid 8, was given ASIA1, until 2026-11-22T12:00:00Z, by the endpoint (2 times)")
+        );
+        assert_eq!((event.run, &event.more["times"]), (Some(3), &json!(2)));
+    }
+
+    #[test]
+    fn who_was_refused_is_named_as_far_as_it_is_known() {
+        let culprit = Culprit { pid: 9, comm: "py\u{1b}[1m".into(), service: Some(Name::new("b")) };
+        let Told::Refused(known) = refused(4_000_001, Some(culprit)) else { panic!("just made") };
+        let event = known.event(Wall(0));
+        let reason = event.reason.expect("a sentence");
+        assert!(reason.starts_with("pid 9 (py") && !reason.contains('\u{1b}'), "{reason}");
+        assert!(reason.contains(" of 4000001, of service `b`, showed this service's token"), "{reason}");
+        let Told::Refused(unknown) = refused(4_000_001, None) else { panic!("just made") };
+        let reason = unknown.event(Wall(0)).reason.expect("a sentence");
+        assert!(reason.starts_with("a process of 4000001 showed"), "{reason}");
     }
 }

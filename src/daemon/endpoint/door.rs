@@ -132,3 +132,55 @@ where
         Err(_) => tracing::debug!("credential endpoint: a connection took too long"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::daemon::endpoint::tests::{Scene, play};
+
+    async fn visit(scene: &Scene, listener: &TcpListener, lobby: &Rc<Lobby>) -> TcpStream {
+        let client = TcpStream::connect(scene.at).await.expect("it listens");
+        let (stream, theirs) = listener.accept().await.expect("a client");
+        let SocketAddr::V4(theirs) = theirs else { panic!("{theirs}") };
+        admit(stream, theirs, &scene.desk, lobby);
+        client
+    }
+
+    async fn told(mut client: TcpStream, request: &str) -> String {
+        let mut text = String::new();
+        // It may be closed before it is asked.
+        drop(client.write_all(request.as_bytes()).await);
+        drop(client.read_to_string(&mut text).await);
+        text
+    }
+
+    #[test]
+    fn when_all_who_are_inside_speak_the_next_is_told_to_come_again() {
+        play(async |scene, listener| {
+            let lobby = Rc::new(Lobby::default());
+            lobby.inside.set(ROOM);
+            let client = visit(&scene, &listener, &lobby).await;
+            let answer = told(client, &scene.request()).await;
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"Code\":\"SlowDown\""), "{answer}");
+            lobby.turned_away.set(TURNED_AWAY);
+            let client = visit(&scene, &listener, &lobby).await;
+            assert_eq!(told(client, &scene.request()).await, "");
+            assert_eq!(lobby.inside.get(), ROOM, "neither took a place");
+        });
+    }
+
+    #[test]
+    fn when_it_is_full_the_oldest_who_is_silent_goes() {
+        play(async |scene, listener| {
+            let lobby = Rc::new(Lobby::default());
+            let silent = visit(&scene, &listener, &lobby).await;
+            lobby.inside.set(ROOM);
+            let client = visit(&scene, &listener, &lobby).await;
+            assert_eq!(told(silent, "").await, "");
+            let answer = told(client, &scene.request()).await;
+            assert!(answer.contains("ServiceNotRunning"), "the next is heard: {answer}");
+        });
+    }
+}

@@ -19,6 +19,8 @@ mod door;
 mod request;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::io;
@@ -101,7 +103,8 @@ impl World {
         let Some(desk) = self.endpoint.desk() else { return };
         let at = now();
         let mut news = false;
-        for service in desk.table.borrow().services() {
+        let services = desk.table.borrow().services();
+        for service in services {
             let standing = self.standing(&service, self.supervisor.tenure(at, service.as_str()));
             news |= desk.table.borrow_mut().stand(&service, standing);
         }
@@ -135,6 +138,8 @@ impl World {
     /// At the end: what was still being added up.
     pub(super) fn endpoint_flush(&mut self) {
         let told = self.endpoint.desk().map(|desk| desk.audit.flush()).unwrap_or_default();
-        told.into_iter().for_each(|told| self.endpoint_told(told));
+        for told in told {
+            self.endpoint_told(told);
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Desk {
     }
 
     async fn refuse(&self, service: Name, client: Client, why: Why) -> Answer {
-        let who = if self.audit.refused_just_now(&service) {
+        let who = if self.audit.refusal_waits(&service) {
             None
         } else {
             let keepers = self.keepers.clone();
