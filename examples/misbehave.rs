@@ -23,6 +23,7 @@
 //! | `env`, `fds`, `cwd`, `ids` | prints variables' names, open descriptors, folder, `pid ppid pgid sid` |
 //! | `signals` | prints the ignored, blocked and caught signals |
 //! | `attack WHO` | tries to get at another process: a pid, `@FILE` of pids, `parent`, or a `child` of its own |
+//! | `asks FOLDER` | for ever: sends what is put there to the credential endpoint, and puts the answers beside it |
 //! | `show FILE` | prints a file, such as `/proc/self/limits` |
 //! | `to PATH` | from now on what is said or shown goes to the end of this file |
 //! | `setsid` | a session of its own |
@@ -58,6 +59,8 @@ use nix::unistd;
 
 #[path = "misbehave/attack.rs"]
 mod attack;
+#[path = "misbehave/sdk.rs"]
+mod sdk;
 
 struct Told {
     seen: Arc<AtomicBool>,
@@ -115,6 +118,7 @@ impl Child {
                     let text = attack::attack(&self.word());
                     self.print(&text);
                 }
+                "asks" => sdk::asks(&self.word()),
                 "show" => {
                     let text = fs::read_to_string(self.word()).expect("a file");
                     self.print(&text);

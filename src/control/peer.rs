@@ -38,7 +38,8 @@ impl Keepers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
     }
 
-    fn service_of(&self, pid: u32) -> Option<Name> {
+    /// Whose keeper it is, if it is one.
+    pub fn service_of(&self, pid: u32) -> Option<Name> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&pid).cloned()
     }
 }

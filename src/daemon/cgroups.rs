@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::world::Inherited;
 use crate::control::api::{Failed, FailedKind, Tree};
@@ -119,7 +120,7 @@ pub(super) struct Cgroups {
     base: Result<Base, String>,
     earlier: Vec<Base>,
     record: PathBuf,
-    runs: BTreeMap<RunId, Cgroup>,
+    runs: BTreeMap<RunId, Rc<Cgroup>>,
     /// A person asked for a scope by name, and there is none.
     refused: Option<String>,
 }
@@ -203,7 +204,12 @@ impl Cgroups {
     }
 
     pub(super) fn of(&self, run: &RunId) -> Option<&Cgroup> {
-        self.runs.get(run)
+        self.runs.get(run).map(Rc::as_ref)
+    }
+
+    /// The same, for who needs it as long as the run lives.
+    pub(super) fn shared(&self, run: &RunId) -> Option<Rc<Cgroup>> {
+        self.runs.get(run).cloned()
     }
 
     /// A group for a run that is about to start, with its limits. One that needs none may do without.
@@ -219,7 +225,7 @@ impl Cgroups {
             Ok(group)
         });
         match made {
-            Ok(group) => drop(self.runs.insert(run.clone(), group)),
+            Ok(group) => drop(self.runs.insert(run.clone(), Rc::new(group))),
             Err(error) if wanted(limits).next().is_some() => {
                 return Err(format!("`limits`: its cgroup could not be made: {error}"));
             }

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::birth::Who;
 use super::world::World;
 use crate::aws::{Credentials, Handed, Proof};
-use crate::manifest::{Delivery, Service};
+use crate::manifest::{Delivery, Name, Service, Token};
 
 /// What one run is handed, owned until its environment is made.
 pub(super) enum Handing<'a> {
@@ -17,9 +17,10 @@ pub(super) enum Handing<'a> {
     Process { config: PathBuf },
 }
 
-pub(super) enum OwnedProof {
-    Token(SecretString),
-    File(PathBuf),
+pub(super) struct OwnedProof {
+    token: SecretString,
+    /// Where it is written, when the process is told of a file and not of the token.
+    file: Option<PathBuf>,
 }
 
 impl Handing<'_> {
@@ -27,13 +28,20 @@ impl Handing<'_> {
         match self {
             Self::Env(credentials) => Handed::Env(credentials),
             Self::Endpoint { url, token, config } => {
-                let token = match token {
-                    OwnedProof::Token(token) => Proof::Token(token),
-                    OwnedProof::File(path) => Proof::File(path),
-                };
+                let token = token.file.as_deref().map_or(Proof::Token(&token.token), Proof::File);
                 Handed::Endpoint { url, token, config }
             }
             Self::Process { config } => Handed::Process { config },
+        }
+    }
+
+    /// What the log is to hide though no variable holds it: (what to write instead, the secret).
+    pub(super) fn redaction(&self, service: &Name) -> Option<(String, String)> {
+        match self {
+            Self::Endpoint { token: OwnedProof { token, file: Some(_) }, .. } => {
+                Some((format!("[devsup: endpoint token of {service}]"), token.expose_secret().to_owned()))
+            }
+            Self::Endpoint { .. } | Self::Env(_) | Self::Process { .. } => None,
         }
     }
 }
@@ -54,8 +62,17 @@ impl World {
     }
 
     fn by_endpoint<'a>(&mut self, service: &Service, who: &Who) -> Result<Handing<'a>, String> {
-        let config = self.private_file(service, who, "config", b"[default]\n")?;
-        Err(format!("{}: the endpoint is not served yet", config.display()))
+        let aws = self.aws();
+        let region = self.region.as_deref().or(aws.region.as_deref());
+        let region = region.map(|region| format!("region = {region}\n")).unwrap_or_default();
+        let config = self.private_file(service, who, "config", format!("[default]\n{region}").as_bytes())?;
+        let (url, token) = self.endpoint.seat(&service.name)?;
+        let file = match service.role.as_ref().map(|role| role.token) {
+            // Without a line end: some SDKs send the file as it is.
+            Some(Token::File) => Some(self.private_file(service, who, "token", token.expose_secret().as_bytes())?),
+            Some(Token::Env) | None => None,
+        };
+        Ok(Handing::Endpoint { url, token: OwnedProof { token, file }, config })
     }
 
     fn by_process<'a>(&mut self, service: &Service, who: &Who) -> Result<Handing<'a>, String> {

@@ -73,7 +73,7 @@ impl Journal {
         });
     }
 
-    fn write(&mut self, event: &Event) {
+    pub(super) fn write(&mut self, event: &Event) {
         tracing::info!(
             service = event.service.as_deref(),
             run = event.run,

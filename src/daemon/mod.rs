@@ -24,6 +24,7 @@ mod birth;
 mod cgroups;
 mod clocks;
 mod commands;
+mod endpoint;
 mod handed;
 mod journal;
 mod leftovers;
@@ -187,6 +188,7 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let ended = attend(&mut world, &mut doors).await;
     // Whoever waits for the end is to find nothing left of it, the last keeper included.
     drop(tokio::time::timeout(LAST_KEEPER, last_keepers(&mut world, &mut doors)).await);
+    world.endpoint_flush();
     world.cgroups.leave();
     serving.abort();
     let clean = world.clean();
@@ -333,6 +335,7 @@ fn world(
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
         probes: probes::Probes::default(),
+        endpoint: endpoint::Endpoint::new(facts.clone(), keepers.clone()),
         cgroups,
         journal,
         watches: None,

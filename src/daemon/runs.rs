@@ -65,8 +65,9 @@ impl World {
         }
         let who = birth::who(service)?;
         let handed = credentials.as_deref().map(|held| self.hand(service, &who, held)).transpose()?;
-        let handed = handed.as_ref().map(Handing::as_handed);
-        let child = self.child_environment(service, run.number, handed, who.login.as_ref())?;
+        let shown = handed.as_ref().map(Handing::as_handed);
+        let child = self.child_environment(service, run.number, shown, who.login.as_ref())?;
+        let hidden = handed.as_ref().and_then(|handed| handed.redaction(&service.name));
         let spec = Spec {
             version: VERSION,
             project: self.brought.folder.id().to_owned(),
@@ -75,7 +76,7 @@ impl World {
             argv: service.argv(),
             logs: LogSpec {
                 file_bytes: service.logs.file,
-                redact: child.redactions(&service.name),
+                redact: child.redactions(&service.name).into_iter().chain(hidden).collect(),
                 patterns: service.logs.redact.clone(),
             },
             env: child.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
@@ -103,8 +104,12 @@ impl World {
         let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
         let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
-        self.keep(run, link, credentials.map(|held| held.access_key_id.clone())).map_err(keeper)?;
+        self.keep(run, link, credentials.as_ref().map(|held| held.access_key_id.clone())).map_err(keeper)?;
         self.held(run, |held| (held.tty, held.why) = (service.tty, why));
+        if let Some(Handing::Endpoint { .. }) = handed {
+            let uid = who.identity.as_ref().map_or_else(process::own_uid, |identity| identity.uid);
+            self.endpoint_began(run, uid);
+        }
         Ok(())
     }
 
@@ -213,6 +218,7 @@ impl World {
     pub(super) fn keeper_ended(&mut self, run: &RunId) {
         let Some(held) = self.runs.remove(run) else { return };
         self.keepers.remove(held.pid);
+        self.endpoint_ended(run);
         let exit = held.link.borrow_mut().try_reap();
         if held.gone {
             self.write_lock(&run.service);

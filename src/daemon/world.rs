@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::cgroups::Cgroups;
 use super::clocks::now;
+use super::endpoint::{Endpoint, Told};
 use super::journal::Journal;
 use super::notify::Notify;
 use super::probes::Probes;
@@ -68,6 +69,8 @@ pub(super) enum Fact {
     SandboxAgain,
     /// Not everything that is to be watched can be. One sentence.
     FilesUnseen(String),
+    /// At the credential endpoint.
+    Endpoint(Told),
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -77,6 +80,7 @@ pub(super) enum Fact {
 }
 
 /// Credentials in hand.
+#[derive(Debug)]
 pub(super) struct HeldLease {
     pub(super) credentials: Rc<Credentials>,
     pub(super) issued: Wall,
@@ -167,13 +171,15 @@ pub(super) struct World {
     pub(super) base_identity: Option<String>,
     pub(super) warnings: BTreeSet<String>,
     pub(super) asking: Rc<Semaphore>,
-    pub(super) leases: BTreeMap<LeaseId, HeldLease>,
+    /// Nobody else keeps one: what is taken out is gone.
+    pub(super) leases: BTreeMap<LeaseId, Rc<HeldLease>>,
     pub(super) runs: BTreeMap<RunId, Held>,
     /// Kept for the daemon's life: every keeper shares the one open file, so that no run of ours locks out the next.
     pub(super) locks: BTreeMap<Name, Lock>,
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
     pub(super) probes: Probes,
+    pub(super) endpoint: Endpoint,
     pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
     /// Files whose change replaces a run.
@@ -206,6 +212,7 @@ impl World {
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
             Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
+            Fact::Endpoint(told) => self.endpoint_told(told),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
         }
     }
@@ -229,6 +236,7 @@ impl World {
                 events.extend(self.carry_out(effect));
             }
         }
+        self.endpoint_leases();
     }
 
     fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
@@ -324,7 +332,8 @@ impl World {
             expires: Boot(at.boot.0) + grant.left,
             expires_wall: grant.credentials.expires,
         };
-        self.leases.insert(id, HeldLease { credentials: Rc::new(grant.credentials), issued: at.wall });
+        let held = HeldLease { credentials: Rc::new(grant.credentials), issued: at.wall };
+        self.leases.insert(id, Rc::new(held));
         self.step(Event::Granted { ask, service, lease });
     }
 

@@ -31,6 +31,7 @@ mod record;
 mod service;
 #[cfg(test)]
 mod sim;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -46,6 +47,7 @@ pub use event::{
 };
 use jitter::Jitter;
 use service::{Run, Slot};
+pub use tenure::{Tenure, Term};
 pub use time::{Boot, Mono, Now, Wake, Wall};
 pub use view::{Held, LeaseView, PastRun, State, View, Want};
 

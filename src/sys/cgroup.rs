@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, open, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, fstatfs, mkdirat, open, openat, unlinkat};
 
 use super::signal;
 
@@ -91,6 +91,17 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { folder: open(path, folder_flags(), Mode::empty())? })
+    }
+
+    /// By this number the kernel knows it.
+    pub fn id(&self) -> io::Result<u64> {
+        Ok(fstat(&self.folder)?.st_ino)
+    }
+
+    /// The numbers of all groups in this one.
+    pub fn ids_within(&self) -> Vec<u64> {
+        let inner = self.groups().into_iter().filter_map(|name| self.below(&name).ok());
+        inner.flat_map(|group| group.id().into_iter().chain(group.ids_within()).collect::<Vec<_>>()).collect()
     }
 
     /// Whether this is a group at all, and not a folder of that name.

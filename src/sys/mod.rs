@@ -5,7 +5,7 @@
 //! | processes: starting, waiting, becoming; a hold on one | [`process`] (`Pidfd`) |
 //! | processes: what `/proc/PID` says, who descends from whom | [`tree`] |
 //! | groups of processes | [`cgroup`] |
-//! | who is at the other end of a socket | [`peer`] |
+//! | who is at the other end of a socket | [`peer`], of TCP [`inet_diag`] |
 //! | becoming a daemon | [`daemonize`] |
 //! | signals | [`signal`] |
 //! | clocks to read, clocks to wait for | [`clock`], [`timer`] |
@@ -23,6 +23,7 @@ pub mod datagram;
 pub mod descriptors;
 pub mod files;
 pub mod identity;
+pub mod inet_diag;
 pub mod inotify;
 pub mod isolation;
 pub mod limits;

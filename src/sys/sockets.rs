@@ -59,7 +59,7 @@ fn listener(line: &str) -> Option<Listener> {
 }
 
 /// Words of 32 bits, each printed as this machine reads it from memory.
-fn address(hex: &str) -> Option<IpAddr> {
+pub(super) fn address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
     if hex.len() == 8 {
         return Some(Ipv4Addr::from(word(0)?).into());

@@ -100,7 +100,7 @@ pub(crate) fn ask(project: &Project, method: &str, path: &str, body: &str) -> St
 }
 
 /// Puts faults in force at the embedded AWS.
-fn faults(project: &Project, service: &str, faults: &str) {
+pub(crate) fn faults(project: &Project, service: &str, faults: &str) {
     let url = project.sandbox_url(service);
     let at = url.strip_prefix("http://").expect("plain http on loopback").trim_end_matches('/');
     let mut stream = TcpStream::connect(at).expect("the sandbox listens");

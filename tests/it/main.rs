@@ -1,6 +1,7 @@
 mod aws;
 mod cli;
 mod docs;
+mod endpoint;
 mod faults;
 mod groups;
 mod keeper;
