@@ -10,10 +10,15 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::answers::Wanted;
+use super::audit::Audit;
 use super::cgroups::Cgroups;
 use super::clocks::now;
+use super::handed::{Door, Gate};
 use super::journal::Journal;
+use super::lent::Lent;
 use super::notify::Notify;
+use super::private::Private;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
 use super::watch::Watches;
@@ -71,9 +76,18 @@ pub(super) enum Fact {
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
+        wanted: Wanted,
         asked: Box<Result<Grant, Refusal>>,
         answer: Answer<Environment>,
     },
+    /// The same for those who ask for the credentials themselves; kept for the next. `era`: of the base that was asked.
+    Borrowed {
+        service: Arc<Service>,
+        asked: Box<Result<Grant, Refusal>>,
+        era: u64,
+    },
+    LoanOver(Name),
+    AuditOver(Name),
 }
 
 /// Credentials in hand.
@@ -168,6 +182,11 @@ pub(super) struct World {
     pub(super) warnings: BTreeSet<String>,
     pub(super) asking: Rc<Semaphore>,
     pub(super) leases: BTreeMap<LeaseId, HeldLease>,
+    pub(super) lent: Lent,
+    pub(super) audit: Audit,
+    pub(super) private: Private,
+    pub(super) gate: Gate,
+    pub(super) doors: BTreeMap<Name, Door>,
     pub(super) runs: BTreeMap<RunId, Held>,
     /// Kept for the daemon's life: every keeper shares the one open file, so that no run of ours locks out the next.
     pub(super) locks: BTreeMap<Name, Lock>,
@@ -206,7 +225,10 @@ impl World {
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
             Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
-            Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
+            Fact::Lent { service, wanted, asked, answer } => self.lent(&service, wanted, *asked, answer),
+            Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
+            Fact::LoanOver(service) => self.lent.expire(&service),
+            Fact::AuditOver(service) => self.audit_over(&service),
         }
     }
 
@@ -324,6 +346,7 @@ impl World {
             expires: Boot(at.boot.0) + grant.left,
             expires_wall: grant.credentials.expires,
         };
+        self.lent.no_more(&service);
         self.leases.insert(id, HeldLease { credentials: Rc::new(grant.credentials), issued: at.wall });
         self.step(Event::Granted { ask, service, lease });
     }

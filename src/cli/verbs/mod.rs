@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod credential_process;
 pub(crate) mod creds;
 pub(crate) mod down;
 pub(crate) mod env;
