@@ -162,6 +162,8 @@ pub(crate) enum Verb {
     #[command(help_template = VERB_TEMPLATE)]
     CredentialProcess(verbs::credential_process::CredentialProcess),
     #[command(help_template = VERB_TEMPLATE)]
+    Profile(verbs::profile::Profile),
+    #[command(help_template = VERB_TEMPLATE)]
     Hold(verbs::hold::Hold),
     #[command(help_template = VERB_TEMPLATE)]
     Release(verbs::hold::Release),

@@ -7,6 +7,7 @@
 
 mod args;
 mod attached;
+mod aws_config;
 mod context;
 mod detach;
 mod failure;
@@ -109,6 +110,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Env(env) => env.run(context).await,
         Verb::Creds(creds) => creds.run(context).await,
         Verb::CredentialProcess(credentials) => credentials.run(context).await,
+        Verb::Profile(profile) => profile.run(context),
         Verb::Hold(hold) => hold.run(context).await,
         Verb::Release(release) => release.run(context).await,
         Verb::Whoami(whoami) => whoami.run(context).await,

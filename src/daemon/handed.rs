@@ -14,6 +14,7 @@ use super::birth::Who;
 use super::private::Reader;
 use super::world::World;
 use crate::aws::{Credentials, Handed, Proof, credential_process};
+use crate::control::server::Offer;
 use crate::control::{Call, server};
 use crate::manifest::{Delivery, Service};
 use crate::sys::users;
@@ -139,7 +140,8 @@ impl World {
         let failed = |error: io::Error| format!("socket `{}`: {error}", path.display());
         let listener = server::bind(&path, 0o600).map_err(failed)?;
         let known = (self.keepers.clone(), self.rules.clone());
-        let serving = server::serve(listener, self.gate.calls.clone(), known, Arc::clone(&self.gate.places));
+        let serving =
+            server::serve(listener, self.gate.calls.clone(), known, Arc::clone(&self.gate.places), Offer::Credentials);
         let door = Door { path: path.clone(), serving: tokio::spawn(serving) };
         self.doors.insert(service.name.clone(), door);
         Ok(path)

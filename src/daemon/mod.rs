@@ -66,6 +66,7 @@ use self::private::Private;
 use self::world::{Brought, Fact, Inherited, World};
 use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
+use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
 use crate::manifest::{Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
@@ -174,7 +175,7 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     }
     // Nobody is heard before the keepers are known that an earlier devsup left: their services are not the owner.
     world.loaded();
-    let serving = tokio::spawn(server::serve(listener, call, (keepers, rules), Arc::clone(&places)));
+    let serving = tokio::spawn(server::serve(listener, call, (keepers, rules), Arc::clone(&places), Offer::Everything));
     if let Some(system) = &system {
         system.publish(&info)?;
     }

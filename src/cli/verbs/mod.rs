@@ -13,6 +13,7 @@ pub(crate) mod hold;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod profile;
 pub(crate) mod ps;
 pub(crate) mod reload;
 pub(crate) mod sandbox;

@@ -56,6 +56,15 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .with_state(Arc::new(Desk { caller, calls }))
 }
 
+pub(super) fn router_of_credentials(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
+    Router::new()
+        .route("/v1/project", get(project))
+        .route("/v1/credentials/{name}", get(credentials))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::new(Desk { caller, calls }))
+}
+
 impl Desk {
     /// Refuses what this caller may not ask; what a service tried is worth an event.
     pub(super) async fn allow(&self, right: Right<'_>, wanted: &str) -> Result<(), Failed> {

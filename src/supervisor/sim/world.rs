@@ -336,8 +336,14 @@ impl World {
                 self.debuggers.remove(run);
                 self.begin_promptness_anew(&run.service);
             }
-            Event::Granted { service, lease, .. } => self.ledger.granted(service, lease.id),
-            Event::Refused { service, .. } => self.ledger.trouble(service, self.now),
+            Event::Granted { ask, service, lease } => {
+                self.ledger.answered(service, *ask);
+                self.ledger.granted(service, lease.id);
+            }
+            Event::Refused { ask, service, .. } => {
+                self.ledger.answered(service, *ask);
+                self.ledger.trouble(service, self.now);
+            }
             Event::Loaded { .. }
             | Event::Commanded { .. }
             | Event::NotReady { .. }
