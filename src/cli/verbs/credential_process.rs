@@ -13,7 +13,7 @@ use crate::control::{self, Client};
 /// Print a service's credentials for an AWS SDK that asks for them (`credential_process` in a profile)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "One JSON object, as the SDKs want it. They call it by themselves: with `delivery = \"process\"`, or in a profile (devsup profile). From devsup's memory: STS is not asked each time. Each call is recorded: devsup events. What goes wrong is one line on stderr; exit code 7 when AWS refuses the role.\n\nExamples:\n  devsup profile a --install     (and then, anywhere: aws --profile shop-a s3 ls)\n  devsup credential-process a --force | jq .Expiration\n"
+    after_help = "One JSON object, as the SDKs want it. They call it by themselves: with `delivery = \"process\"`, or in a profile (devsup profile). From devsup's memory: STS is not asked each time. Each call is recorded: devsup events. What goes wrong is one line on stderr; exit code 7 when AWS refuses the role.\n\nExamples:\n  devsup profile a --install     (and then, anywhere: aws --profile shop-a s3 ls)\n  devsup credential-process a | jq -r .Expiration\n"
 )]
 pub(crate) struct CredentialProcess {
     /// Which service

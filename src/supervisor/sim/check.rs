@@ -80,6 +80,19 @@ impl Ledger {
         }
     }
 
+    /// A person, or another meaning of the service, may make a question one of yesterday: then another is put.
+    pub(super) fn outdates_questions(&mut self, event: &Event) {
+        match event {
+            Event::Loaded { .. } => self.open.clear(),
+            Event::FileChanged { service, .. } => drop(self.open.remove(service)),
+            Event::Commanded { command: Command::Start { services, .. } | Command::Stop { services, .. }, .. }
+            | Event::Commanded { command: Command::Restart { services, .. }, .. } => {
+                self.open.retain(|name, _| !services.contains(name));
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn commanded(&mut self, event: &Event, now: Now) {
         let Event::Commanded { command, .. } = event else { return };
         if let Command::Start { services, no_deps: true } = command {

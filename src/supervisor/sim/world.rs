@@ -309,6 +309,7 @@ impl World {
 
     /// What the world itself knows from a fact that is delivered.
     fn learn(&mut self, event: &Event) {
+        self.ledger.outdates_questions(event);
         match event {
             Event::Gone { run } => {
                 self.trees.remove(run);

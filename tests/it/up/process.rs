@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::faults::{calls, faults};
 use crate::means::root_for;
 use crate::project::{Project, binary, wait_until};
-use devsup::control::api::Event;
+use devsup::control::api::{Event, Service};
 
 /// What every SDK does that gives a `credential_process` to a shell, and prints of it what is no secret.
 const CLIENT: &str = r#"
@@ -234,6 +234,12 @@ fn env_shows_what_a_run_gets_and_exec_always_carries_the_keys() {
         let words: Vec<&str> = args.iter().copied().chain([binary.as_str(), "whoami", "-v"]).collect();
         project.devsup(&words).ok().stdout
     };
+    let before = project.service("a");
+    project.devsup(&["creds", "a", "--refresh"]).ok();
+    let after = project.service("a");
+    assert_eq!((after.run, after.pid), (before.run, before.pid), "a refresh restarts nothing");
+    let key = |service: &Service| service.credentials.as_ref().and_then(|held| held.access_key_id.clone());
+    assert_ne!(key(&after), key(&before));
     let exec = whoami(&["exec", "a", "--"]);
     assert!(exec.starts_with("service-a") && exec.contains("from           environment"), "{exec}");
     let down = whoami(&["exec", "b", "--"]);
