@@ -297,7 +297,7 @@ fn direct(rules: &str) -> String {
 }
 
 /// `2026-11-22T12:00:00Z`: whole seconds, rounded down, because some SDKs parse exactly that form.
-fn zulu(at: Wall) -> String {
+pub fn zulu(at: Wall) -> String {
     jiff::Timestamp::from_second(at.0.div_euclid(1000)).map(|at| at.to_string()).unwrap_or_default()
 }
 

@@ -13,6 +13,7 @@ mod arn;
 mod assume;
 mod base;
 mod chain;
+mod command_line;
 mod environment;
 mod error;
 mod flight;
@@ -27,7 +28,8 @@ mod whoami;
 
 pub use assume::Grant;
 pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase};
-pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Handed, Login, Proof, child_environment};
+pub use command_line::credential_process;
+pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Handed, Login, Proof, child_environment, zulu};
 pub use secret::Credentials;
 pub use session::Who;
 pub use whoami::{Whoami, whoami};

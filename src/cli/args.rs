@@ -33,6 +33,8 @@ Credentials
   whoami          who AWS says you are, here, and where that comes from
   creds           each service's role, identity, expiry, last error
   env             the environment a service gets
+  profile, credential-process
+                  a service's role for the AWS CLI, an IDE, a notebook
   hold, release   keep a service from being replaced, for a while
   sandbox         the embedded stand-in for AWS, alone
 
@@ -157,6 +159,10 @@ pub(crate) enum Verb {
     Env(verbs::env::Env),
     #[command(help_template = VERB_TEMPLATE)]
     Creds(verbs::creds::Creds),
+    #[command(help_template = VERB_TEMPLATE)]
+    CredentialProcess(verbs::credential_process::CredentialProcess),
+    #[command(help_template = VERB_TEMPLATE)]
+    Profile(verbs::profile::Profile),
     #[command(help_template = VERB_TEMPLATE)]
     Hold(verbs::hold::Hold),
     #[command(help_template = VERB_TEMPLATE)]

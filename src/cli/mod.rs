@@ -3,10 +3,11 @@
 //! a `Failure` with its exit code.
 //!
 //! Nothing here decides about services; a verb asks the daemon, then watches what comes of it and says for whom it waits.
-//! A secret is printed by `env --reveal` and handed to a command by `exec`, and never otherwise.
+//! A secret is printed by `env --reveal` and `credential-process` and handed to a command by `exec`, and never otherwise.
 
 mod args;
 mod attached;
+mod aws_config;
 mod context;
 mod detach;
 mod failure;
@@ -108,6 +109,8 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Attach(attach) => attach.run(context).await,
         Verb::Env(env) => env.run(context).await,
         Verb::Creds(creds) => creds.run(context).await,
+        Verb::CredentialProcess(credentials) => credentials.run(context).await,
+        Verb::Profile(profile) => profile.run(context),
         Verb::Hold(hold) => hold.run(context).await,
         Verb::Release(release) => release.run(context).await,
         Verb::Whoami(whoami) => whoami.run(context).await,

@@ -16,7 +16,8 @@
 //! | `POST /v1/hold`, `/v1/release` | [`HoldRequest`] → [`Done`] |
 //! | `POST /v1/refresh` | [`ServicesRequest`] → [`Done`] |
 //! | `GET /v1/creds?service=a&service=b` | `[Creds]`: asks STS who each service really is |
-//! | `GET /v1/environment/{name}?reveal=true` | [`Environment`]; secrets only with `reveal` |
+//! | `GET /v1/environment/{name}?reveal=true&command=true` | [`Environment`]; secrets only with `reveal`; of a command beside the runs with `command` |
+//! | `GET /v1/credentials/{name}` | [`Issued`]: secrets, as `credential_process` wants them |
 //! | `GET /v1/logs?service=a&follow=true&tail=50` | a stream, one line an entry, as `logs --format json`; or `run=4` for one run |
 //! | `POST /v1/reload` | [`ReloadRequest`] → [`Reloaded`]: the manifest is read again and what changed is applied, or only said |
 //! | `GET /v1/events?follow=true&since=<RFC 3339>` | a stream of [`Event`], one a line |
@@ -207,6 +208,21 @@ pub struct Creds {
     pub identity_error: Option<String>,
     pub credentials: Option<CredentialsJson>,
     pub text: String,
+}
+
+/// What `credential-process` prints: the contract of the SDKs, word for word (AWS SDKs and Tools Reference Guide,
+/// "Process credential provider"). Without `Expiration` they would never ask again.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Issued {
+    /// The number 1, and never a text.
+    pub version: u8,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: String,
+    /// `2026-11-22T12:00:00Z`
+    pub expiration: String,
+    pub account_id: String,
 }
 
 /// What a new run would get: `env` and `exec`.

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::api::{
-    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, ReloadRequest,
+    Creds, Done, DownRequest, Environment, Failed, HoldRequest, Issued, KillRequest, OwnState, Project, ReloadRequest,
     Reloaded, Service, ServicesRequest, UpRequest,
 };
 use super::attach::Begun;
@@ -35,9 +35,13 @@ pub enum Question {
     Reload(ReloadRequest, Answer<Reloaded>),
     Command(CommandRequest, Answer<Done>),
     Creds(Vec<String>, Answer<Vec<Creds>>),
+    /// The credentials themselves, as `credential_process` wants them.
+    Credentials(String, Answer<Issued>),
     Environment {
         service: String,
         reveal: bool,
+        /// Not of a run, but of a command that somebody gives beside them.
+        command: bool,
         answer: Answer<Environment>,
     },
     /// Is there a terminal to come to, and of which run?

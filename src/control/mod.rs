@@ -21,7 +21,7 @@ pub use call::{Answer, Call, CommandRequest, EventsFrom, LogsWanted, Question};
 pub use client::{Attachment, Client, Lines};
 pub use launch::{Answered, Launched, Start, become_system, launch};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -112,6 +112,21 @@ pub fn list_system() -> Vec<Found> {
         })
     })
     .collect()
+}
+
+/// Whose socket this is, by what its daemon wrote beside it.
+pub struct Whose {
+    pub name: String,
+    pub manifest: PathBuf,
+    pub up: bool,
+}
+
+/// Of a system project that is not up nothing is there to be read.
+pub fn project_of(socket: &Path) -> std::io::Result<Whose> {
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    let text = std::fs::read(folder.join("lock")).or_else(|_| std::fs::read(folder.join("project.json")))?;
+    let info: paths::LockInfo = serde_json::from_slice(&text)?;
+    Ok(Whose { up: info.alive(), name: info.name, manifest: info.manifest })
 }
 
 /// Where the project's files are; it may not exist.

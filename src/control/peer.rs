@@ -69,6 +69,7 @@ impl Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub by: By,
+    pub pid: u32,
     pub standing: Standing,
 }
 
@@ -112,7 +113,7 @@ impl Caller {
     pub fn of(socket: BorrowedFd<'_>, keepers: &Keepers, rules: &Rules) -> std::io::Result<Self> {
         let (pid, uid) = credentials(socket)?;
         let by = By { uid, user: users::name(uid) };
-        Ok(Self { by, standing: standing(pid, uid, keepers, rules.get()) })
+        Ok(Self { by, pid, standing: standing(pid, uid, keepers, rules.get()) })
     }
 
     pub fn may(&self, right: Right<'_>) -> Result<(), Failed> {
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     fn caller(standing: Standing) -> Caller {
-        Caller { by: By { uid: 1000, user: "alice".into() }, standing }
+        Caller { by: By { uid: 1000, user: "alice".into() }, pid: 1, standing }
     }
 
     #[test]

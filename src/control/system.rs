@@ -73,7 +73,8 @@ impl SystemFolders {
     }
 }
 
-fn run_root(env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+/// Where system projects are, and of root others.
+pub fn run_root(env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
     let said = env("DEVSUP_SYSTEM_RUN").map(PathBuf::from).filter(|path| path.is_absolute());
     said.unwrap_or_else(|| RUN.into())
 }

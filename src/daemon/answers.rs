@@ -6,6 +6,7 @@ use axum::body::Bytes;
 
 use super::birth;
 use super::clocks::now;
+use super::handed::Handing;
 use super::world::World;
 use crate::aws::{ChildEnvironment, Credentials};
 use crate::control::api::{
@@ -13,18 +14,40 @@ use crate::control::api::{
     Variable, Watch,
 };
 use crate::control::convert::{self, Beside};
-use crate::control::peer::Standing;
+use crate::control::peer::{Caller, Standing};
 use crate::control::{Answer, Call, Question};
 use crate::keeper::protocol::Identity;
-use crate::manifest::{Name, Service};
+use crate::manifest::{Delivery, Name, Role, Service};
 use crate::supervisor::{By, Refusal, View};
 
 const MASK: &str = "…";
 
+/// Which environment is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) secrets: bool,
+    pub(super) whose: Whose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Run,
+    /// Beside the runs, and never renewed: it carries its credentials, however the service gets them.
+    Command,
+}
+
+impl Wanted {
+    /// Are the credentials themselves in it?
+    fn carries(self, service: &Service) -> bool {
+        let as_variables = |role: &Role| self.whose == Whose::Command || role.delivery == Delivery::Env;
+        service.role.as_ref().is_some_and(as_variables) && service.needs_lease()
+    }
+}
+
 impl World {
     /// An answer nobody waits for any more is dropped, here and below: the client has gone.
     pub(super) fn called(&mut self, call: Call) {
-        let by = call.caller.by;
+        let by = call.caller.by.clone();
         match call.question {
             Question::Project(answer) => drop(answer.send(Ok(self.project()))),
             Question::OwnState(answer) => drop(answer.send(Ok(self.own_state()))),
@@ -50,7 +73,11 @@ impl World {
                 drop(answer.send(done));
             }
             Question::Creds(names, answer) => self.creds(names, answer),
-            Question::Environment { service, reveal, answer } => self.environment(&by, &service, reveal, answer),
+            Question::Credentials(service, answer) => self.issue(Caller { by, ..call.caller }, &service, answer),
+            Question::Environment { service, reveal, command, answer } => {
+                let wanted = Wanted { secrets: reveal, whose: if command { Whose::Command } else { Whose::Run } };
+                self.environment(&by, &service, wanted, answer);
+            }
             Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
             Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),
             Question::Intruded { wanted } => {
@@ -172,60 +199,66 @@ impl World {
         }));
     }
 
-    /// What a new run would get. Credentials that are not held are asked for, and kept by nobody.
-    fn environment(&mut self, by: &By, name: &str, reveal: bool, answer: Answer<Environment>) {
+    /// What a new run would get, or a command. Credentials that are not held are asked for, and kept by nobody.
+    fn environment(&mut self, by: &By, name: &str, wanted: Wanted, answer: Answer<Environment>) {
         let found = self.run_here(name).map(|name| self.manifest.services.get(&name).cloned());
         let service = match found {
             Ok(Some(service)) => service,
             Ok(None) => return drop(answer.send(Err(super::commands::no_such(name, self.manifest.services.keys())))),
             Err(failed) => return drop(answer.send(Err(failed))),
         };
-        if reveal {
+        if wanted.secrets {
             let sentence = "its environment was revealed".to_owned();
             self.journal.tell(now().wall, "revealed", Some(&service.name), Some(by), sentence);
         }
-        let held = self.held_credentials(name);
-        let (Some(role), None, Some(base)) = (service.role.clone(), &held, self.base.clone()) else {
-            drop(answer.send(self.described(&service, held.as_deref(), reveal)));
+        let held = self.held_credentials(name).filter(|_| wanted.carries(&service));
+        let asks = wanted.secrets && wanted.carries(&service) && held.is_none();
+        let (Some(role), true, Some(base)) = (service.role.clone(), asks, self.base.clone()) else {
+            drop(answer.send(self.described(&service, held.as_deref(), wanted)));
             return;
         };
-        if !reveal {
-            drop(answer.send(self.described(&service, None, reveal)));
-            return;
-        }
         let (facts, who) = (self.facts.clone(), self.who());
         drop(tokio::task::spawn_local(async move {
             let asked = base.assume(&service, &role, &who).await;
-            drop(facts.send(super::world::Fact::Lent { service, asked: Box::new(asked), answer }));
+            drop(facts.send(super::world::Fact::Lent { service, wanted, asked: Box::new(asked), answer }));
         }));
     }
 
     /// The credentials that `environment` asked for came, or did not.
     pub(super) fn lent(
-        &self,
+        &mut self,
         service: &Service,
+        wanted: Wanted,
         asked: Result<crate::aws::Grant, Refusal>,
         answer: Answer<Environment>,
     ) {
         let described = match asked {
-            Ok(grant) => self.described(service, Some(&grant.credentials), true),
+            Ok(grant) => self.described(service, Some(&grant.credentials), wanted),
             Err(refusal) => Err(refused(&service.name, refusal)),
         };
         drop(answer.send(described));
     }
 
-    fn described(&self, service: &Service, held: Option<&Credentials>, reveal: bool) -> Result<Environment, Failed> {
-        if reveal && service.needs_lease() && held.is_none() {
+    fn described(
+        &mut self,
+        service: &Service,
+        held: Option<&Credentials>,
+        wanted: Wanted,
+    ) -> Result<Environment, Failed> {
+        if wanted.secrets && wanted.carries(service) && held.is_none() {
             return Err(refused(&service.name, super::asks::no_sandbox()));
         }
         let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
         let failed = |error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name));
         let who = birth::who(service).map_err(failed)?;
-        let child = self
-            .child_environment(service, run, held.map(crate::aws::Handed::Env), who.login.as_ref())
-            .map_err(failed)?;
+        let handing = match wanted.whose {
+            Whose::Command => held.map(Handing::Env),
+            Whose::Run => self.hand(service, &who, held).map_err(failed)?,
+        };
+        let handed = handing.as_ref().map(Handing::as_handed);
+        let child = self.child_environment(service, run, handed, who.login.as_ref()).map_err(failed)?;
         let identity = who.identity.map(|Identity { uid, gid, groups }| IdentityJson { uid, gid, groups });
-        Ok(Environment { identity, ..environment(service, child, reveal, self.inherited.from.clone()) })
+        Ok(Environment { identity, ..environment(service, child, wanted.secrets, self.inherited.from.clone()) })
     }
 }
 
@@ -247,7 +280,7 @@ fn environment(service: &Service, child: ChildEnvironment, reveal: bool, from: S
     }
 }
 
-fn refused(service: &Name, refusal: Refusal) -> Failed {
+pub(super) fn refused(service: &Name, refusal: Refusal) -> Failed {
     let error = format!("service `{service}`: no credentials: {}", refusal.code);
     let mut failed = Failed::new(FailedKind::CredentialsRefused, error).cause(refusal.message);
     failed.hints.extend(refusal.hint);

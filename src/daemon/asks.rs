@@ -64,6 +64,7 @@ impl World {
     pub(super) fn make_base(&mut self) {
         self.base = None;
         self.base_identity = None;
+        self.lent.begin_anew();
         if self.brought.sandbox && self.sandbox_base.is_none() {
             return;
         }
@@ -140,7 +141,7 @@ impl World {
         let env_files = read_env_files(service).map_err(|error| error.to_string())?;
         let aws = self.aws();
         let region = self.region.as_deref().or(aws.region.as_deref());
-        let devsup = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("devsup"));
+        let devsup = own_path();
         Ok(child_environment(&ChildSpec {
             service,
             run,
@@ -155,6 +156,15 @@ impl World {
             base_profile: aws.profile.as_deref(),
             devsup: &devsup,
         }))
+    }
+}
+
+/// Where this binary is, or was: one that was replaced by a newer one is found at the same place.
+pub(super) fn own_path() -> PathBuf {
+    let found = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("devsup"));
+    match found.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) if !found.exists() => PathBuf::from(path),
+        Some(_) | None => found,
     }
 }
 

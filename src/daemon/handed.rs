@@ -1,14 +1,23 @@
 //! How a role's credentials are handed to a run: as variables, by the endpoint, or by a `credential_process`; and the
 //! private files that this takes.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
+use super::asks::own_path;
 use super::birth::Who;
+use super::private::Reader;
 use super::world::World;
-use crate::aws::{Credentials, Handed, Proof};
+use crate::aws::{Credentials, Handed, Proof, credential_process};
+use crate::control::server::Offer;
+use crate::control::{Call, server};
 use crate::manifest::{Delivery, Name, Service, Token};
+use crate::sys::users;
 
 /// What one run is handed, owned until its environment is made.
 pub(super) enum Handing<'a> {
@@ -46,26 +55,44 @@ impl Handing<'_> {
     }
 }
 
+/// The way to the daemon, for doors beside the project's own socket.
+pub(super) struct Gate {
+    pub(super) calls: mpsc::Sender<Call>,
+    pub(super) places: Arc<Semaphore>,
+    /// The project's own.
+    pub(super) socket: PathBuf,
+}
+
+/// A control socket of one service, whose user cannot reach the project's own. Closed when dropped.
+pub(super) struct Door {
+    path: PathBuf,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 impl World {
-    /// An error is one sentence with its mend: the run does not start.
+    /// An error is one sentence with its mend: the run does not start. `None`: it has no role, or its credentials would be
+    /// variables and are not held.
     pub(super) fn hand<'a>(
         &mut self,
         service: &Service,
         who: &Who,
-        held: &'a Credentials,
-    ) -> Result<Handing<'a>, String> {
-        match service.role.as_ref().map(|role| role.delivery) {
-            Some(Delivery::Endpoint) => self.by_endpoint(service, who),
-            Some(Delivery::Process) => self.by_process(service, who),
-            Some(Delivery::Env) | None => Ok(Handing::Env(held)),
-        }
+        held: Option<&'a Credentials>,
+    ) -> Result<Option<Handing<'a>>, String> {
+        Ok(match service.role.as_ref().map(|role| role.delivery) {
+            Some(Delivery::Endpoint) => Some(self.by_endpoint(service, who)?),
+            Some(Delivery::Process) => Some(self.by_process(service, who)?),
+            Some(Delivery::Env) | None => held.map(Handing::Env),
+        })
     }
 
     fn by_endpoint<'a>(&mut self, service: &Service, who: &Who) -> Result<Handing<'a>, String> {
-        let aws = self.aws();
-        let region = self.region.as_deref().or(aws.region.as_deref());
-        let region = region.map(|region| format!("region = {region}\n")).unwrap_or_default();
-        let config = self.private_file(service, who, "config", format!("[default]\n{region}").as_bytes())?;
+        let config = self.config(service, who, None)?;
         let (url, token) = self.endpoint.seat(&service.name)?;
         let file = match service.role.as_ref().map(|role| role.token) {
             // Without a line end: some SDKs send the file as it is.
@@ -76,17 +103,95 @@ impl World {
     }
 
     fn by_process<'a>(&mut self, service: &Service, who: &Who) -> Result<Handing<'a>, String> {
-        let config = self.private_file(service, who, "config", b"[default]\n")?;
+        let socket = self.door(service, who)?;
+        let command = credential_process(&own_path(), &socket, service.name.as_str());
+        let command =
+            command.map_err(|why| format!("`delivery = \"process\"`: {why}; or `delivery = \"endpoint\"`"))?;
+        let config = self.config(service, who, Some(&command))?;
         Ok(Handing::Process { config })
     }
 
-    /// A file that only the service's user (and root) can read; the same path for the life of the project.
-    fn private_file(&mut self, service: &Service, _who: &Who, name: &str, content: &[u8]) -> Result<PathBuf, String> {
-        let folder = self.brought.folder.path().join("handed").join(service.name.as_str());
-        let failed = |error: std::io::Error| format!("`{}`: {error}", folder.display());
-        crate::control::paths::private_folder(&folder).map_err(|error| error.to_string())?;
-        let path = folder.join(name);
-        std::fs::write(&path, content).map_err(failed)?;
+    /// What the SDKs of the service read instead of `~/.aws/config`: the region, and whom to ask, if anybody.
+    pub(super) fn config(&mut self, service: &Service, who: &Who, command: Option<&str>) -> Result<PathBuf, String> {
+        let aws = self.aws();
+        let region = self.region.clone().or(aws.region);
+        let text = config_text(region.as_deref(), command);
+        self.private.open(service.name.as_str(), reader(who), "config", text.as_bytes())
+    }
+
+    /// A secret that only the service's user (and root) can read, in memory; the same path for the life of the project. No
+    /// line end is added.
+    pub(super) fn private_file(
+        &mut self,
+        service: &Service,
+        who: &Who,
+        name: &str,
+        content: &[u8],
+    ) -> Result<PathBuf, String> {
+        self.private.secret(service.name.as_str(), reader(who), name, content)
+    }
+
+    /// The socket at which processes of the service reach us. Another user cannot enter the folder of a personal project, so
+    /// it gets one of its own; who comes in by it is looked at as everybody is.
+    fn door(&mut self, service: &Service, who: &Who) -> Result<PathBuf, String> {
+        let Reader::Other { uid, gid } = reader(who) else { return Ok(self.gate.socket.clone()) };
+        if self.brought.system {
+            return Ok(self.gate.socket.clone());
+        }
+        let path = match self.doors.get(&service.name) {
+            Some(door) => door.path.clone(),
+            None => self.open_door(service)?,
+        };
+        // Whom a name means may have changed.
+        let failed = |error: io::Error| format!("socket `{}`: {error}", path.display());
+        std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).map_err(failed)?;
         Ok(path)
+    }
+
+    fn open_door(&mut self, service: &Service) -> Result<PathBuf, String> {
+        let path = self.private.folder_in_memory(service.name.as_str())?.join("control.sock");
+        let failed = |error: io::Error| format!("socket `{}`: {error}", path.display());
+        let listener = server::bind(&path, 0o600).map_err(failed)?;
+        let known = (self.keepers.clone(), self.rules.clone());
+        let serving =
+            server::serve(listener, self.gate.calls.clone(), known, Arc::clone(&self.gate.places), Offer::Credentials);
+        let door = Door { path: path.clone(), serving: tokio::spawn(serving) };
+        self.doors.insert(service.name.clone(), door);
+        Ok(path)
+    }
+
+    /// Nobody new is heard any more.
+    pub(super) fn close_doors(&mut self) {
+        self.doors.clear();
+    }
+}
+
+fn reader(who: &Who) -> Reader {
+    match &who.identity {
+        Some(identity) if identity.uid != users::own_uid() => Reader::Other { uid: identity.uid, gid: identity.gid },
+        Some(_) | None => Reader::Own,
+    }
+}
+
+/// A region that is no word is none: it would be a line of its own.
+fn config_text(region: Option<&str>, command: Option<&str>) -> String {
+    let word = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let region = region.filter(word).map(|region| format!("region = {region}\n")).unwrap_or_default();
+    let command = command.map(|command| format!("credential_process = {command}\n")).unwrap_or_default();
+    format!("[default]\n{region}{command}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_has_the_region_and_whom_to_ask() {
+        assert_eq!(config_text(None, None), "[default]\n");
+        assert_eq!(
+            config_text(Some("eu-west-1"), Some("x")),
+            "[default]\nregion = eu-west-1\ncredential_process = x\n"
+        );
+        assert_eq!(config_text(Some("a\ncredential_process = /evil"), None), "[default]\n", "one line stays one line");
     }
 }

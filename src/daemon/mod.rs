@@ -18,6 +18,7 @@
 mod answers;
 mod asks;
 mod attach;
+mod audit;
 mod await_empty;
 mod begin;
 mod birth;
@@ -28,9 +29,11 @@ mod endpoint;
 mod handed;
 mod journal;
 mod leftovers;
+mod lent;
 mod limits;
 mod log_lines;
 mod notify;
+mod private;
 mod probes;
 mod reload;
 mod runs;
@@ -57,11 +60,14 @@ pub use crate::control::{Answered, Start};
 
 use self::begin::{Begun, Starter, begin};
 use self::clocks::{Clocks, now};
+use self::handed::Gate;
 use self::journal::Journal;
 use self::notify::Notify;
+use self::private::Private;
 use self::world::{Brought, Fact, Inherited, World};
 use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
+use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
 use crate::manifest::{Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
@@ -150,7 +156,9 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let socket = info.socket.clone();
     // Of a system project: open to all, and the daemon decides who may what.
     let listener = server::bind(&socket, if system.is_some() { 0o666 } else { 0o600 })?;
-    let (mut world, lock, wanted) = world(begun, tell, keepers.clone())?;
+    let places = server::places();
+    let gate = Gate { calls: call.clone(), places: Arc::clone(&places), socket: socket.clone() };
+    let (mut world, lock, wanted) = world(begun, tell, keepers.clone(), gate)?;
     if let Some(failed) = refused(&mut world, &wanted) {
         drop(std::fs::remove_file(&socket));
         starter.answer(&Answered::Failed(failed));
@@ -168,11 +176,11 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     }
     // Nobody is heard before the keepers are known that an earlier devsup left: their services are not the owner.
     world.loaded();
-    let places = server::places();
-    let serving = tokio::spawn(server::serve(listener, call, (keepers, rules), Arc::clone(&places)));
+    let serving = tokio::spawn(server::serve(listener, call, (keepers, rules), Arc::clone(&places), Offer::Everything));
     if let Some(system) = &system {
         system.publish(&info)?;
     }
+    world.private.sweep();
     let swept = world.end_leftovers().await;
     world.retain();
     let owner = world.brought.owner.clone();
@@ -191,6 +199,8 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     world.endpoint_flush();
     world.cgroups.leave();
     serving.abort();
+    world.close_doors();
+    world.private.remove();
     let clean = world.clean();
     // Who asked for the end is still being answered, and who watches sees it by this.
     drop((world, doors));
@@ -292,6 +302,7 @@ fn world(
     begun: Begun,
     facts: mpsc::UnboundedSender<Fact>,
     keepers: Keepers,
+    gate: Gate,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
     let Begun { start, loaded, folder, lock, came, info: _, cgroups } = begun;
     let mut warnings: BTreeSet<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
@@ -303,6 +314,7 @@ fn world(
     let since = now().wall;
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let journal = Journal::open(folder.events())?;
+    let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {
@@ -330,6 +342,11 @@ fn world(
         base_identity: None,
         asking: Rc::new(Semaphore::new(asks::ASKS_AT_ONCE)),
         leases: BTreeMap::new(),
+        lent: lent::Lent::default(),
+        audit: audit::Audit::default(),
+        private,
+        gate,
+        doors: BTreeMap::new(),
         runs: BTreeMap::new(),
         locks: BTreeMap::new(),
         occupied: BTreeMap::new(),

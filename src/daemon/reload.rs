@@ -101,6 +101,7 @@ impl World {
             service: name.clone(),
             number: crate::logs::last_run(&self.brought.folder.service_logs(name.as_str())),
         };
+        self.lent.keep(&self.manifest.services);
         let known = self.manifest.services.keys().map(known).collect();
         let services = self.manifest.services.values().cloned().collect();
         self.step(crate::supervisor::Event::Loaded { services, known });

@@ -64,7 +64,7 @@ impl World {
             return Err("it has a role, but no credentials are held for it".to_owned());
         }
         let who = birth::who(service)?;
-        let handed = credentials.as_deref().map(|held| self.hand(service, &who, held)).transpose()?;
+        let handed = self.hand(service, &who, credentials.as_deref())?;
         let shown = handed.as_ref().map(Handing::as_handed);
         let child = self.child_environment(service, run.number, shown, who.login.as_ref())?;
         let hidden = handed.as_ref().and_then(|handed| handed.redaction(&service.name));

@@ -10,11 +10,16 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::answers::Wanted;
+use super::audit::Audit;
 use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::endpoint::{Endpoint, Told};
+use super::handed::{Door, Gate};
 use super::journal::Journal;
+use super::lent::Lent;
 use super::notify::Notify;
+use super::private::Private;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
 use super::watch::Watches;
@@ -74,9 +79,18 @@ pub(super) enum Fact {
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
+        wanted: Wanted,
         asked: Box<Result<Grant, Refusal>>,
         answer: Answer<Environment>,
     },
+    /// The same for those who ask for the credentials themselves; kept for the next. `era`: of the base that was asked.
+    Borrowed {
+        service: Arc<Service>,
+        asked: Box<Result<Grant, Refusal>>,
+        era: u64,
+    },
+    LoanOver(Name),
+    AuditOver(Name),
 }
 
 /// Credentials in hand.
@@ -173,6 +187,11 @@ pub(super) struct World {
     pub(super) asking: Rc<Semaphore>,
     /// Nobody else keeps one: what is taken out is gone.
     pub(super) leases: BTreeMap<LeaseId, Rc<HeldLease>>,
+    pub(super) lent: Lent,
+    pub(super) audit: Audit,
+    pub(super) private: Private,
+    pub(super) gate: Gate,
+    pub(super) doors: BTreeMap<Name, Door>,
     pub(super) runs: BTreeMap<RunId, Held>,
     /// Kept for the daemon's life: every keeper shares the one open file, so that no run of ours locks out the next.
     pub(super) locks: BTreeMap<Name, Lock>,
@@ -213,7 +232,10 @@ impl World {
             Fact::SandboxAgain => self.sandbox_again(),
             Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
             Fact::Endpoint(told) => self.endpoint_told(told),
-            Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
+            Fact::Lent { service, wanted, asked, answer } => self.lent(&service, wanted, *asked, answer),
+            Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
+            Fact::LoanOver(service) => self.lent.expire(&service),
+            Fact::AuditOver(service) => self.audit_over(&service),
         }
     }
 
@@ -332,6 +354,7 @@ impl World {
             expires: Boot(at.boot.0) + grant.left,
             expires_wall: grant.credentials.expires,
         };
+        self.lent.no_more(&service);
         let held = HeldLease { credentials: Rc::new(grant.credentials), issued: at.wall };
         self.leases.insert(id, Rc::new(held));
         self.step(Event::Granted { ask, service, lease });

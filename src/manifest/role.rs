@@ -13,6 +13,8 @@ use super::{Delivery, Role, RoleArn, Token, arn};
 
 pub(super) const DURATION: Duration = Duration::from_hours(1);
 pub(super) const SESSION_NAME: &str = "devsup-{user}-{service}";
+/// Renewed at half of its life it never has under 15 minutes left, which is the widest window of an SDK (botocore's).
+const RENEWED: Duration = Duration::from_mins(30);
 const PLACEHOLDERS: [&str; 4] = ["{user}", "{service}", "{host}", "{project}"];
 /// Inline and managed session policies together, in characters of plain text.
 const POLICY_LENGTH: usize = 2048;
@@ -77,6 +79,12 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
     if let Some(node) = get("delivery") {
         let words = [("env", Delivery::Env), ("endpoint", Delivery::Endpoint), ("process", Delivery::Process)];
         role.delivery = desk.choice("delivery", node, &words, &[]).unwrap_or(Delivery::Env);
+    }
+    if let Some(node) = get("delivery").filter(|_| role.delivery != Delivery::Env && role.duration < RENEWED) {
+        let lives = super::Secs(role.duration);
+        desk.warn(node.place, "a lease this short is renewed at every use, by some SDKs")
+            .label(format!("it lives {lives}; Python's SDK asks again whenever under 15m are left"))
+            .help("`duration = \"30m\"` or more");
     }
     if let Some(node) = get("token") {
         role.token = desk.choice("token", node, &[("env", Token::Env), ("file", Token::File)], &[]).unwrap_or_default();

@@ -216,8 +216,8 @@ impl Supervisor {
         {
             return Some(Move::SettleForHeld);
         }
-        if let Some(run) = slot.serving()
-            && let Some(on) = run.lease.as_ref().filter(|on| slot.rotates() && on.expired(now))
+        if slot.serving().is_some()
+            && let Some(on) = slot.lives_on().filter(|on| on.expired(now))
             && slot.expiry_noted != Some(on.lease.id)
         {
             return Some(Move::NoteExpired);

@@ -57,7 +57,7 @@ impl Supervisor {
     fn explain(&self, slot: &Slot, now: Now) -> View {
         let state = Self::state(slot, now);
         let newest = slot.serving().or_else(|| slot.runs.last());
-        let on = newest.and_then(|run| run.lease.as_ref()).or(slot.held.as_ref());
+        let on = slot.lives_on();
         View {
             name: slot.name().clone(),
             want: slot.want,

@@ -7,7 +7,7 @@ use super::lease::Held as Credentials;
 use super::service::Slot;
 use super::time::Now;
 use super::view::LeaseView;
-use crate::manifest::Secs;
+use crate::manifest::{Delivery, Secs};
 
 impl Supervisor {
     pub(super) fn lease_view(slot: &Slot, on: &Credentials, now: Now) -> LeaseView {
@@ -32,6 +32,11 @@ impl Supervisor {
                 None => "–".into(),
             };
         };
+        let served = match slot.entry.role.as_ref().map(|role| role.delivery) {
+            Some(Delivery::Endpoint) => "served (endpoint), ",
+            Some(Delivery::Process) => "served (process), ",
+            Some(Delivery::Env) | None => "",
+        };
         let left = on.left_ms(now);
         let abs = Secs(Duration::from_millis(left.unsigned_abs()));
         if left <= 0 {
@@ -41,12 +46,12 @@ impl Supervisor {
             };
         }
         if let Some(code) = code {
-            return format!("expires in {abs}: {code}");
+            return format!("{served}expires in {abs}: {code}");
+        }
+        if !slot.rotates() {
+            return format!("{served}{abs} left");
         }
         let due = on.due(now, &slot.entry).since(now.boot);
-        if !slot.rotates() {
-            return format!("{abs} left");
-        }
         if due.is_zero() || slot.hold.is_some() {
             return format!("{abs} left");
         }

@@ -104,6 +104,10 @@ fn running(slot: &Slot, now: Now) -> Option<String> {
     if let Some(again) = slot.overlap_again.filter(|&again| due && again > now.mono) {
         return Some(format!("tried again in {}", round_up(again.since(now.mono))));
     }
-    let on = run.lease.as_ref().filter(|_| slot.rotates())?;
+    if !slot.rotates() {
+        let renewed = slot.held.as_ref()?.ask_at(now, &slot.entry).since(now.boot);
+        return (!renewed.is_zero()).then(|| format!("fresh credentials in {}, without a restart", Secs(renewed)));
+    }
+    let on = run.lease.as_ref()?;
     Some(format!("replaced with fresh credentials in {}", Secs(on.due(now, &slot.entry).since(now.boot))))
 }

@@ -6,20 +6,24 @@
 //!    run lives on it            fresh one  run is outdated once     the old run stays up even so
 //!                               asked for  the fresh one is held
 //! ```
+//!
+//! Of a delivery that needs no restart the run lives on whatever is held. Then the fresh one is asked for at half of the
+//! life, or up to a tenth of it earlier: whoever is served sees more left than any SDK's own window.
 
 use std::time::Duration;
 
 use super::event::{Lease, Refusal};
 use super::jitter::Jitter;
 use super::time::{Boot, Mono, Now, Wall};
-use crate::manifest::Service;
+use crate::manifest::{Delivery, Service};
 
 /// A lease, and where the wall clock stood when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) lease: Lease,
     arrived: Wall,
-    /// A share of the life, fixed at arrival, by which everything happens earlier: leases that came together part.
+    /// Up to a twentieth of the life, fixed at arrival, by which everything happens earlier (a renewal without a restart
+    /// by twice that): leases that came together part.
     early: Duration,
 }
 
@@ -67,11 +71,19 @@ impl Held {
         self.when_left(now, margin(service, self.life()) + self.early)
     }
 
-    /// When the fresh one is asked for, so that it is held when the rotation is due.
+    /// When the fresh one is asked for: so that it is held when the rotation is due, or long before anybody misses it.
     pub(super) fn ask_at(&self, now: Now, service: &Service) -> Boot {
+        if !rotates(service) {
+            return self.when_left(now, self.life() / 2 + self.early * 2);
+        }
         let lead = (self.life() / 10).min(Duration::from_secs(30));
         self.when_left(now, margin(service, self.life()) + self.early + lead)
     }
+}
+
+/// Credentials reach the process only when it starts: a renewal means a replacement.
+pub(super) fn rotates(service: &Service) -> bool {
+    service.role.as_ref().is_some_and(|role| role.delivery == Delivery::Env)
 }
 
 /// How long before expiry a rotation is due: enough for stop and start, never more than half the life.

@@ -99,6 +99,12 @@ impl Supervisor {
         self.slot(service)?.held.as_ref().filter(|held| held.startable(now)).map(|held| held.lease.id)
     }
 
+    /// The lease that is held while anything of it is left, though no run would be started on it any more: what those are
+    /// served who ask again by themselves.
+    pub fn unexpired_lease(&self, now: Now, service: &str) -> Option<LeaseId> {
+        self.slot(service)?.held.as_ref().filter(|held| !held.expired(now)).map(|held| held.lease.id)
+    }
+
     /// Shutdown was asked for.
     pub fn shutting_down(&self) -> bool {
         self.shutting_down

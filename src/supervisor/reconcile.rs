@@ -78,7 +78,7 @@ impl Supervisor {
             }
             Move::NoteExpired => {
                 let slot = &mut self.slots[at];
-                slot.expiry_noted = slot.serving().and_then(|run| run.lease.as_ref()).map(|held| held.lease.id);
+                slot.expiry_noted = slot.lives_on().map(|held| held.lease.id);
                 let number = slot.serving().map(|run| run.number);
                 self.note(&name, number, Happening::LeaseExpired);
             }

@@ -127,7 +127,7 @@ impl Supervisor {
         let slot = &mut self.slots[at];
         slot.asking = None;
         let attempts = slot.refused.as_ref().map_or(0, |refused| refused.attempts) + 1;
-        let on = slot.serving().and_then(|run| run.lease.clone()).or_else(|| slot.held.clone());
+        let on = slot.lives_on().cloned();
         let wait: Duration = patience(&refusal, attempts, on.as_ref(), now, &mut self.jitter);
         let slot = &mut self.slots[at];
         if refusal.lasting {

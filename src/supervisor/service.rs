@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::event::{AskId, Exit, LeaseId, Reason, StopWhy};
 use super::history::Past;
-use super::lease::{Held, Refused};
+use super::lease::{self, Held, Refused};
 use super::time::{Boot, Mono, Now, Wall};
 use super::view::{State, Want};
-use crate::manifest::{Delivery, Name, Service};
+use crate::manifest::{Name, Service};
 
 /// What a run must be born with to be current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,9 +276,14 @@ impl Slot {
         self.want == Want::Up && self.ended.is_none() && !self.removed
     }
 
-    /// Credentials reach the process only when it starts: a renewal means a replacement.
     pub(super) fn rotates(&self) -> bool {
-        self.entry.role.as_ref().is_some_and(|role| role.delivery == Delivery::Env)
+        lease::rotates(&self.entry)
+    }
+
+    /// What the service has to work with now: what its run was born with, or, where it may ask again, whatever is held.
+    pub(super) fn lives_on(&self) -> Option<&Held> {
+        let newest = self.serving().or_else(|| self.runs.last());
+        newest.filter(|_| self.rotates()).and_then(|run| run.lease.as_ref()).or(self.held.as_ref())
     }
 
     /// A replacement that somebody may wait for: not one whose new run is not ready in time.

@@ -42,8 +42,10 @@ impl Supervisor {
             boot.push(held.ask_at(now, &slot.entry));
             boot.push(held.when_left(now, (held.life() / 10).min(Duration::from_mins(2))));
         }
-        if let Some(on) = slot.serving().and_then(|run| run.lease.as_ref()) {
-            boot.push(on.due(now, &slot.entry));
+        if let Some(on) = slot.lives_on().filter(|_| slot.serving().is_some()) {
+            if slot.rotates() {
+                boot.push(on.due(now, &slot.entry));
+            }
             boot.push(on.when_left(now, Duration::ZERO));
         }
     }

@@ -32,6 +32,14 @@ pub fn disk_size(path: &Path) -> Option<u64> {
     seen.f_blocks.checked_mul(seen.f_frsize)
 }
 
+/// Is what is written there kept in memory only (tmpfs, ramfs)?
+pub fn in_memory(path: &Path) -> bool {
+    // magic.h of Linux; fields of statfs(2) differ in width between machines.
+    const TMPFS: i128 = 0x0102_1994;
+    const RAMFS: i128 = 0x8584_58f6;
+    rustix::fs::statfs(path).is_ok_and(|seen| [TMPFS, RAMFS].contains(&i128::from(seen.f_type)))
+}
+
 /// Makes `name` a link to `target`, replacing an older link in one step.
 pub fn point(folder: impl AsFd, target: &str, name: &str) -> io::Result<()> {
     let beside = format!(".{name}.{}", rustix::process::getpid().as_raw_nonzero());

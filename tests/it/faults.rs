@@ -19,6 +19,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use devsup::sandbox::Calls;
 use devsup::sys::tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -101,17 +102,26 @@ pub(crate) fn ask(project: &Project, method: &str, path: &str, body: &str) -> St
 
 /// Puts faults in force at the embedded AWS.
 pub(crate) fn faults(project: &Project, service: &str, faults: &str) {
+    sandbox(project, service, "POST /_sandbox/faults", faults);
+}
+
+/// What the embedded AWS was asked so far.
+pub(crate) fn calls(project: &Project, service: &str) -> Calls {
+    let answer = sandbox(project, service, "GET /_sandbox/calls", "");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    serde_json::from_str(body).expect("counts")
+}
+
+fn sandbox(project: &Project, service: &str, request: &str, faults: &str) -> String {
     let url = project.sandbox_url(service);
     let at = url.strip_prefix("http://").expect("plain http on loopback").trim_end_matches('/');
     let mut stream = TcpStream::connect(at).expect("the sandbox listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     let length = faults.len();
-    write!(
-        stream,
-        "POST /_sandbox/faults HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{faults}"
-    )
-    .expect("the sandbox reads");
+    write!(stream, "{request} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{faults}")
+        .expect("the sandbox reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the sandbox answers");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }

@@ -8,6 +8,8 @@ mod environment;
 mod identity;
 mod logs;
 mod order;
+mod process;
+mod profile;
 mod refused;
 mod story;
 mod terminal;

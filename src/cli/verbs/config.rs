@@ -1,5 +1,7 @@
 //! `devsup config` and `devsup schema`: the manifest, offline.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::args::Format;
@@ -52,8 +54,13 @@ pub(crate) fn trust(insecure: bool) -> Trust {
 
 /// Reads and checks; all problems are shown at once, warnings are said.
 pub(crate) fn load(context: &Context, trust: Trust) -> Result<Loaded, Failure> {
+    load_file(context, context.globals.file.clone(), trust)
+}
+
+/// The same of this file; `None`: the one that is found here.
+pub(crate) fn load_file(context: &Context, file: Option<PathBuf>, trust: Trust) -> Result<Loaded, Failure> {
     let source = Source {
-        file: context.globals.file.clone(),
+        file,
         cwd: context.cwd.clone(),
         env: &|name| context.variable(name),
         trust,

@@ -52,7 +52,10 @@ impl Exec {
 
     async fn ask(&self, context: &Context) -> Result<Environment, Failure> {
         let connection = connect(context).await?;
-        Ok(connection.client.get(&format!("/v1/environment/{}?reveal=true", segment(&self.service)?)).await?)
+        Ok(connection
+            .client
+            .get(&format!("/v1/environment/{}?reveal=true&command=true", segment(&self.service)?))
+            .await?)
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod credential_process;
 pub(crate) mod creds;
 pub(crate) mod down;
 pub(crate) mod env;
@@ -12,6 +13,7 @@ pub(crate) mod hold;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod profile;
 pub(crate) mod ps;
 pub(crate) mod reload;
 pub(crate) mod sandbox;

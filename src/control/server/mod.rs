@@ -26,6 +26,14 @@ const CONNECTIONS: usize = 1024;
 /// More than this many of all others are closed: no service may take the owner's place by sitting on the socket.
 const GUESTS: usize = 64;
 
+/// What can be asked at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    Everything,
+    /// For those who have no way to the project's own socket: their credentials, and nothing of the rest.
+    Credentials,
+}
+
 /// Binds the socket with this mode. A stale one is removed: the caller holds the project's lock, so nobody listens there.
 pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
@@ -54,6 +62,7 @@ pub async fn serve(
     calls: mpsc::Sender<Call>,
     (keepers, rules): (Keepers, Rules),
     places: Arc<Semaphore>,
+    offer: Offer,
 ) {
     let guests = Arc::new(Semaphore::new(GUESTS));
     loop {
@@ -79,15 +88,18 @@ pub async fn serve(
         if let Some(place) = place {
             let calls = calls.clone();
             drop(tokio::spawn(async move {
-                converse(stream, caller, calls).await;
+                converse(stream, caller, calls, offer).await;
                 drop(place);
             }));
         }
     }
 }
 
-async fn converse(stream: UnixStream, caller: Caller, calls: mpsc::Sender<Call>) {
-    let router = routes::router(caller, calls);
+async fn converse(stream: UnixStream, caller: Caller, calls: mpsc::Sender<Call>, offer: Offer) {
+    let router = match offer {
+        Offer::Everything => routes::router(caller, calls),
+        Offer::Credentials => routes::router_of_credentials(caller, calls),
+    };
     let served = hyper::server::conn::http1::Builder::new()
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))

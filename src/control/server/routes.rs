@@ -36,6 +36,7 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/logs", get(log_lines))
         .route("/v1/creds", get(creds))
+        .route("/v1/credentials/{name}", get(credentials))
         .route("/v1/environment/{name}", get(environment))
         .route("/v1/up", command(Right::Own, CommandRequest::Up))
         .route("/v1/start", command(Right::Operate, CommandRequest::Start))
@@ -52,6 +53,15 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(Arc::new(Desk { caller, calls }))
+}
+
+pub(super) fn router_of_credentials(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
+    Router::new()
+        .route("/v1/project", get(project))
+        .route("/v1/credentials/{name}", get(credentials))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(Desk { caller, calls }))
 }
 
@@ -156,18 +166,28 @@ async fn creds(State(desk): Shared, Query(pairs): Query<Vec<(String, String)>>) 
 struct Reveal {
     #[serde(default)]
     reveal: bool,
+    #[serde(default)]
+    command: bool,
 }
 
 async fn environment(
     State(desk): Shared,
     Path(service): Path<String>,
-    Query(Reveal { reveal }): Query<Reveal>,
+    Query(Reveal { reveal, command }): Query<Reveal>,
 ) -> Result<Response, Failed> {
     desk.allow(Right::Secrets(&service), &format!("environment of {service}")).await?;
-    let answer = desk.ask(|answer| Question::Environment { service, reveal, answer }).await?;
-    let mut response = Json(answer).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let answer = desk.ask(|answer| Question::Environment { service, reveal, command, answer }).await?;
+    Ok(unstored(Json(answer)))
+}
+
+async fn credentials(State(desk): Shared, Path(service): Path<String>) -> Result<Response, Failed> {
+    desk.allow(Right::Secrets(&service), &format!("credentials of {service}")).await?;
+    Ok(unstored(Json(desk.ask(|answer| Question::Credentials(service, answer)).await?)))
+}
+
+/// There are secrets in it.
+fn unstored(answer: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
 }
 
 async fn kill_all(State(desk): Shared) -> Result<Json<Done>, Failed> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::world::World;
 use crate::manifest::{Condition, Name, Replace, Role, Service};
 use crate::supervisor::{
-    Boot, Command, Effect, Event, Happening, Lease, LeaseId, Mono, Note, Now, Reason, RunId, State, StopWhy, View, Want,
+    AskId, Boot, Command, Effect, Event, Happening, Lease, LeaseId, Mono, Note, Now, Reason, RunId, State, StopWhy,
+    View, Want,
 };
 
 /// What the world remembers in order to judge.
@@ -22,6 +23,8 @@ pub(super) struct Ledger {
     /// Until then a service has an excuse for living on an expired lease.
     excused: BTreeMap<Name, Boot>,
     asked: BTreeMap<Name, (Mono, u32)>,
+    /// Asked and not answered.
+    open: BTreeMap<Name, AskId>,
     acted: BTreeMap<Name, Mono>,
     /// Those that have run, those that were started without their dependencies, when each was started last.
     ever: BTreeSet<Name>,
@@ -42,6 +45,12 @@ const SLACK: Duration = Duration::from_mins(8);
 impl Ledger {
     pub(super) fn leased(&mut self, lease: &Lease, service: &Service) {
         self.leases.insert(lease.id, (lease.clone(), service.name.clone(), service.role.clone()));
+    }
+
+    pub(super) fn answered(&mut self, service: &Name, ask: AskId) {
+        if self.open.get(service) == Some(&ask) {
+            self.open.remove(service);
+        }
     }
 
     pub(super) fn granted(&mut self, service: &Name, lease: LeaseId) {
@@ -68,6 +77,19 @@ impl Ledger {
     pub(super) fn everybody(&mut self, now: Now) {
         for name in ["a", "b", "c", "d", "e", "f"] {
             self.trouble(&Name::new(name), now);
+        }
+    }
+
+    /// A person, or another meaning of the service, may make a question one of yesterday: then another is put.
+    pub(super) fn outdates_questions(&mut self, event: &Event) {
+        match event {
+            Event::Loaded { .. } => self.open.clear(),
+            Event::FileChanged { service, .. } => drop(self.open.remove(service)),
+            Event::Commanded { command: Command::Start { services, .. } | Command::Stop { services, .. }, .. }
+            | Event::Commanded { command: Command::Restart { services, .. }, .. } => {
+                self.open.retain(|name, _| !services.contains(name));
+            }
+            _ => {}
         }
     }
 
@@ -105,7 +127,7 @@ impl World {
         match effect {
             Effect::Spawn { run, service, lease, why } => self.judge_spawn(run, service, *lease, why),
             Effect::Stop { run, why, .. } => self.judge_stop(run, why),
-            Effect::Ask { service, .. } => self.judge_ask(service),
+            Effect::Ask { ask, service } => self.judge_ask(*ask, service),
             Effect::Forget { lease } => {
                 if let Some((_, name, _)) = self.ledger.leases.get(lease) {
                     self.ledger.secrets.entry(name.clone()).or_default().remove(lease);
@@ -257,8 +279,10 @@ impl World {
     }
 
     /// No storm: people aside, asks are a fifth of a second apart, and not endless.
-    fn judge_ask(&mut self, service: &Service) {
+    fn judge_ask(&mut self, ask: AskId, service: &Service) {
         assert!(!self.ledger.shut, "an ask after the shutdown; {}", self.story());
+        let open = self.ledger.open.insert(service.name.clone(), ask);
+        assert_eq!(open, None, "two questions at once for {}; {}", service.name, self.story());
         let acted = self.ledger.acted.get(&service.name).copied().unwrap_or_default();
         let (last, count) = self.ledger.asked.get(&service.name).copied().unwrap_or_default();
         let close = self.now.mono.since(last) < Duration::from_millis(200) && acted < last;
@@ -344,6 +368,9 @@ impl World {
             .and_then(|service| service.role.as_ref())
             .is_some_and(|role| role.delivery == crate::manifest::Delivery::Env);
         let overlaps = service.is_some_and(|service| service.replace == Replace::Overlap);
+        if service.is_some_and(|service| service.needs_lease()) && !rotates {
+            self.check_served(view);
+        }
         if lives_expired && rotates && !overlaps && view.want == Want::Up {
             let excused = self.ledger.excused.get(&view.name).is_some_and(|&until| until > self.now.boot);
             assert!(excused, "promptness: {} lives on an expired lease: {view:#?}; {}", view.name, self.story());
@@ -352,5 +379,27 @@ impl World {
         if view.state == State::Backoff {
             assert!(view.crashes > 0, "backoff without a crash: {view:?}");
         }
+    }
+
+    /// Promptness where no restart is needed: no less than half of a life is left of what is served, but for what an answer
+    /// takes; and what is served is what is held.
+    fn check_served(&self, view: &View) {
+        let Some(lease) = view.lease.as_ref().filter(|_| view.state == State::Running && view.want == Want::Up) else {
+            return;
+        };
+        let held = self.ledger.secrets.get(&view.name).is_some_and(|held| held.contains(&lease.id));
+        assert!(held, "{} is served what is not held: {view:#?}; {}", view.name, self.story());
+        assert_eq!(lease.rotates, None, "nothing of it is replaced; {}", self.story());
+        let excused = self.ledger.excused.get(&view.name).is_some_and(|&until| until > self.now.boot);
+        let slow = i64::try_from(self.life / 3).expect("small") + 1_000;
+        let half = i64::try_from(self.life / 2).expect("small");
+        assert!(
+            excused || lease.left_ms >= half - slow.min(15_000),
+            "promptness: {} is served {} of {} ms; {}",
+            view.name,
+            lease.left_ms,
+            self.life,
+            self.story()
+        );
     }
 }

@@ -81,7 +81,11 @@ fn random_role(rng: &mut Jitter, name: &Name, life: u64) -> Role {
     let arn = RoleArn::checked(&format!("arn:aws:iam::033145145979:role/{name}{}", rng.next() % 2));
     Role {
         rotate_before: (rng.next().is_multiple_of(4)).then(|| Duration::from_millis(life / 10)),
-        delivery: if rng.next().is_multiple_of(6) { Delivery::Endpoint } else { Delivery::Env },
+        delivery: match rng.next() % 6 {
+            0 => Delivery::Endpoint,
+            1 => Delivery::Process,
+            _ => Delivery::Env,
+        },
         ..Role::of(arn)
     }
 }

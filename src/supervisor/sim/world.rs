@@ -309,6 +309,7 @@ impl World {
 
     /// What the world itself knows from a fact that is delivered.
     fn learn(&mut self, event: &Event) {
+        self.ledger.outdates_questions(event);
         match event {
             Event::Gone { run } => {
                 self.trees.remove(run);
@@ -336,8 +337,14 @@ impl World {
                 self.debuggers.remove(run);
                 self.begin_promptness_anew(&run.service);
             }
-            Event::Granted { service, lease, .. } => self.ledger.granted(service, lease.id),
-            Event::Refused { service, .. } => self.ledger.trouble(service, self.now),
+            Event::Granted { ask, service, lease } => {
+                self.ledger.answered(service, *ask);
+                self.ledger.granted(service, lease.id);
+            }
+            Event::Refused { ask, service, .. } => {
+                self.ledger.answered(service, *ask);
+                self.ledger.trouble(service, self.now);
+            }
             Event::Loaded { .. }
             | Event::Commanded { .. }
             | Event::NotReady { .. }

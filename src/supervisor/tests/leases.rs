@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stage::{MIN, Stage, needs, service, with_role};
-use crate::manifest::{Condition, Delivery, Name};
+use crate::manifest::{Condition, Delivery, Name, Service};
 use crate::supervisor::{Command, Event, Happening, State, Wall};
 
 const LIFE: u64 = 60 * MIN;
@@ -82,18 +82,121 @@ fn a_rotation_is_no_crash_and_no_reason_to_restart_dependents() {
     assert_eq!(stage.view("b").run, Some(1));
 }
 
+fn served(name: &str, delivery: Delivery) -> Service {
+    let mut service = with_role(name);
+    service.role.as_mut().expect("has one").delivery = delivery;
+    service
+}
+
+fn left(stage: &Stage, name: &str) -> i64 {
+    stage.view(name).lease.expect("it has one").left_ms
+}
+
 #[test]
-fn endpoint_delivery_renews_without_a_replacement() {
-    let mut service = with_role("a");
-    service.role.as_mut().expect("has one").delivery = Delivery::Endpoint;
-    let mut stage = Stage::new(vec![service]);
-    stage.bring_up(&["a"]);
-    for _ in 0..5 {
-        stage.pass(50 * MIN);
-        assert!(stage.said().contains(&"ask a".to_owned()));
-        stage.grant("a", LIFE);
-        assert!(!stage.said().iter().any(|word| word.starts_with("replace")));
+fn what_needs_no_restart_is_renewed_at_half_of_its_life_less_up_to_a_tenth() {
+    for delivery in [Delivery::Endpoint, Delivery::Process] {
+        let names: Vec<String> = (0..40).map(|at| format!("s{at:02}")).collect();
+        let mut stage = Stage::new(names.iter().map(|name| served(name, delivery)).collect());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        stage.bring_up(&names);
+        let mut asked_at = Vec::new();
+        for renewal in 1..=3_u64 {
+            let mut open: Vec<&str> = names.clone();
+            while !open.is_empty() {
+                stage.pass(1_000);
+                for word in stage.said() {
+                    let name = word.strip_prefix("ask ").filter(|name| open.contains(name));
+                    let name =
+                        names[names.iter().position(|one| Some(*one) == name).unwrap_or_else(|| panic!("{word}"))];
+                    asked_at.push(left(&stage, name));
+                    open.retain(|one| *one != name);
+                }
+            }
+            for name in &names {
+                stage.grant(name, LIFE);
+                assert_eq!((left(&stage, name), stage.view(name).run), (60 * 60_000, Some(1)), "renewal {renewal}");
+            }
+            // The old secrets go, and nothing else happens.
+            assert!(stage.said().iter().all(|word| word.starts_with("forget ")));
+        }
+        let (least, most) = (asked_at.iter().min().expect("some"), asked_at.iter().max().expect("some"));
+        assert!(*least >= 30 * 60_000 - 1_000 && *most <= 36 * 60_000, "asked with {least} to {most} ms left");
+        assert!(most - least > 4 * 60_000, "leases that came together part: {least} to {most}");
     }
+}
+
+#[test]
+fn a_refused_renewal_is_tried_like_any_other_and_the_service_lives_on_what_is_held() {
+    let mut stage = Stage::new(vec![served("a", Delivery::Endpoint)]);
+    stage.bring_up(&["a"]);
+    stage.until_asked(&["a"]);
+    let (mut waits, mut last) = (Vec::new(), stage.now);
+    while left(&stage, "a") > -20 * 60_000 {
+        if stage.asking("a") {
+            waits.push((left(&stage, "a"), stage.now.mono.since(last.mono)));
+            last = stage.now;
+            stage.refuse("a", "Unreachable", false);
+            let said = stage.view("a").credentials;
+            let held = left(&stage, "a") > 0;
+            assert_eq!(said.starts_with("served (endpoint), expires in "), held, "{said}");
+            assert_eq!(said.starts_with("EXPIRED "), !held, "{said}");
+            assert!(said.ends_with(": Unreachable"), "{said}");
+        }
+        stage.pass(100);
+    }
+    let longest = |late: bool| {
+        let of = waits.iter().skip(1).filter(|(left, _)| (*left < 4 * 60_000) == late).map(|(_, wait)| *wait);
+        of.max().expect("some of both")
+    };
+    assert!(longest(false) > Duration::from_secs(15) && longest(false) <= Duration::from_secs(61), "{waits:?}");
+    assert!(longest(true) <= Duration::from_secs(16), "{waits:?}");
+    assert_eq!(stage.happened("a", &Happening::LeaseExpired), 1);
+    assert_eq!((stage.view("a").state, stage.view("a").run), (State::Running, Some(1)));
+    stage.said();
+    while !stage.asking("a") {
+        stage.pass(100);
+    }
+    stage.grant("a", LIFE);
+    assert_eq!(stage.said(), ["ask a", "forget 1"], "the first success mends it, without a restart");
+    assert_eq!(stage.view("a").credentials, "served (endpoint), 1h left");
+}
+
+#[test]
+fn what_is_shown_is_what_is_served_and_not_what_the_run_was_born_with() {
+    let mut stage = Stage::new(vec![served("a", Delivery::Process)]);
+    stage.bring_up(&["a"]);
+    let view = stage.view("a");
+    assert_eq!(view.credentials, "served (process), 59m left");
+    assert_eq!(view.lease.expect("it has one").rotates, None);
+    let next = view.next.expect("it is said");
+    assert!(next.starts_with("fresh credentials in ") && next.ends_with(", without a restart"), "{next}");
+    stage.until_asked(&["a"]);
+    let fresh = stage.grant("a", LIFE);
+    assert_eq!(stage.view("a").lease.map(|lease| lease.id.0), Some(fresh));
+    stage.command(Command::Refresh { services: vec![Name::new("a")] });
+    let asked = stage.grant("a", LIFE);
+    assert_eq!(stage.view("a").lease.map(|lease| lease.id.0), Some(asked));
+    assert_eq!(stage.said(), ["ask a", "forget 1", "ask a", &format!("forget {fresh}")], "and no run is replaced");
+}
+
+#[test]
+fn a_crash_starts_on_what_is_held_and_a_stop_ends_the_renewals() {
+    let mut stage = Stage::new(vec![served("a", Delivery::Endpoint)]);
+    stage.bring_up(&["a"]);
+    stage.until_asked(&["a"]);
+    let fresh = stage.grant("a", LIFE);
+    stage.said();
+    stage.over("a", 1, 1);
+    stage.until_said("spawn");
+    assert_eq!(stage.said(), [format!("spawn a#2 on {fresh}")]);
+    stage.started("a", 2);
+    stage.pass(1_000);
+    stage.stop("a");
+    assert_eq!(stage.said(), ["stop a#2"], "while it stops it may still ask for what is held");
+    stage.over("a", 2, 0);
+    assert_eq!(stage.said(), [format!("forget {fresh}")]);
+    stage.pass(3 * LIFE);
+    assert_eq!(stage.said(), [""; 0], "nobody asks for a service that is down");
 }
 
 #[test]
