@@ -2,9 +2,9 @@
 //! `whoami`; never by the supervisor. Secrets live here in [`Credentials`] and leave only into a child's environment.
 //!
 //! ```text
-//! chain ──base credentials──▶ loaded ──AssumeRole──▶ assume ──Grant──▶ daemon ──▶ environment ──▶ the run
-//!                               ▲                      │
-//!                               └──expired: load again─┴──any failure──▶ error ──Refusal──▶ supervisor
+//! chain ──base credentials──▶ loaded ─(mfa)─(via: speaker)─AssumeRole──▶ assume ──Grant──▶ daemon ──▶ environment ──▶ the run
+//!                               ▲                                          │
+//!                               └──expired: load again─────────────────────┴──any failure──▶ error ──Refusal──▶ supervisor
 //! ```
 //!
 //! What must never happen: credentials of another role than the one asked for are handed out; a secret is in a sentence.
@@ -18,11 +18,14 @@ mod error;
 mod flight;
 mod http;
 mod loaded;
+mod mfa;
+mod route;
 #[cfg(test)]
 mod sample;
 mod scrub;
 mod secret;
 mod session;
+mod speaker;
 mod whoami;
 
 pub use assume::Grant;

@@ -7,6 +7,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::super::chain::{Missing, innermost};
+use crate::aws::route::Step;
+use crate::manifest::Role;
 use crate::supervisor::Refusal;
 
 /// Why there is no answer that can be used. No Debug: an answer may quote the request it refuses.
@@ -19,6 +21,19 @@ pub(in crate::aws) enum Failure {
     NoBase(Missing),
     /// Already a refusal.
     Refused(Box<Refusal>),
+    /// One AssumeRole of a chain.
+    Hop(Box<Hop>),
+}
+
+/// Which AssumeRole of a chain failed, and how.
+#[derive(Clone)]
+pub(in crate::aws) struct Hop {
+    pub(in crate::aws) failure: Failure,
+    pub(in crate::aws) role: Role,
+    /// Who asked, when it was a role on the way.
+    pub(in crate::aws) caller: Option<String>,
+    pub(in crate::aws) number: usize,
+    pub(in crate::aws) of: usize,
 }
 
 /// What AWS, or something before it, said.
@@ -66,20 +81,34 @@ impl Failure {
 
     /// The base is itself a role, so AWS gives one hour at most.
     pub(in crate::aws) fn is_chain_limit(&self) -> bool {
-        matches!(self, Self::Answer(answer) if answer.message.as_deref().is_some_and(super::kind::is_chain_limit))
+        self.answer().and_then(|answer| answer.message.as_deref()).is_some_and(super::kind::is_chain_limit)
     }
 
     /// AccessDenied without a word of who asked.
     pub(in crate::aws) fn wants_caller(&self) -> bool {
-        self.code() == Some("AccessDenied")
-            && matches!(self, Self::Answer(answer) if answer.message.as_deref().and_then(super::kind::caller_in).is_none())
+        let told = self.answer().and_then(|answer| answer.message.as_deref()).and_then(super::kind::caller_in);
+        self.code() == Some("AccessDenied") && told.is_none()
+    }
+
+    /// Of a chain: where it was. Alone: as it is.
+    pub(in crate::aws) fn on_hop(self, step: &Step, caller: Option<&str>) -> Self {
+        if step.of == 1 {
+            return self;
+        }
+        let (role, caller) = (step.role.clone(), caller.map(str::to_owned));
+        Self::Hop(Box::new(Hop { failure: self, role, caller, number: step.number, of: step.of }))
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Hop(hop) => hop.failure.answer(),
+            _ => None,
+        }
     }
 
     fn code(&self) -> Option<&str> {
-        match self {
-            Self::Answer(answer) => answer.plain_code(),
-            _ => None,
-        }
+        self.answer()?.plain_code()
     }
 }
 
