@@ -13,6 +13,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials as SdkCredentials;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::assume::AnswersDate;
 use super::base::{Base, wall};
 use super::error::{self, Failure};
 use super::loaded::Loaded;
@@ -30,8 +31,8 @@ struct Session {
     credentials: SdkCredentials,
     /// The access key id that asked for it.
     base_key: String,
-    /// On boottime.
-    ends: Duration,
+    /// On boottime: it is not used beyond this.
+    until: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -72,19 +73,21 @@ impl Base {
             };
             let seconds = i32::try_from(LASTS.as_secs()).unwrap_or(i32::MAX);
             let asked = loaded.client.get_session_token().serial_number(serial).token_code(code.expose_secret());
-            let answer = asked.duration_seconds(seconds).send().await;
+            let date = AnswersDate::default();
+            let answer = asked.duration_seconds(seconds).customize().interceptor(date.clone()).send().await;
             let answer = answer.map_err(|error| Failure::of(&error, wall().0))?;
             let given = answer.credentials.ok_or_else(|| {
                 let about = self.about(None, Some(&loaded));
                 Failure::Refused(Box::new(error::unusable("without credentials", &about)))
             })?;
             let expires = Wall(given.expiration.to_millis().unwrap_or(0));
-            let left = u64::try_from(expires.0 - wall().0).unwrap_or(0).min(millis(LASTS));
+            let left =
+                Duration::from_millis(u64::try_from(expires.0 - date.ms().unwrap_or(wall().0)).unwrap_or(0)).min(LASTS);
             let (key, secret, token) = (given.access_key_id, given.secret_access_key, given.session_token);
             let session = Session {
                 credentials: SdkCredentials::new(key, secret, Some(token), None, "devsup mfa"),
                 base_key: loaded.credentials.access_key_id().to_owned(),
-                ends: clock::boottime() + Duration::from_millis(left),
+                until: clock::boottime() + left.saturating_sub(SOON.min(left / 4)),
             };
             self.inner().mfa.set(State::Open(session));
             self.inner().on_the_way.forget();
@@ -118,7 +121,7 @@ impl Base {
                 self.inner().mfa.set(State::None);
                 refuse(error::mfa_required(&about))
             }
-            State::Open(session) if session.ends > clock::boottime() + SOON => {
+            State::Open(session) if session.until > clock::boottime() => {
                 Ok(Speaker::new(loaded, session.credentials, None))
             }
             State::Open(_) | State::Ended => {
@@ -128,8 +131,4 @@ impl Base {
             State::None => refuse(error::mfa_required(&about)),
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

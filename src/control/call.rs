@@ -7,8 +7,8 @@ use axum::body::{Body, Bytes};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::api::{
-    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, OwnState, Project, ReloadRequest,
-    Reloaded, Service, ServicesRequest, UpRequest,
+    Creds, Done, DownRequest, Environment, Failed, HoldRequest, KillRequest, MfaRequest, OwnState, Project,
+    ReloadRequest, Reloaded, Service, ServicesRequest, UpRequest,
 };
 use super::attach::Begun;
 use super::peer::Caller;
@@ -35,6 +35,7 @@ pub enum Question {
     Reload(ReloadRequest, Answer<Reloaded>),
     Command(CommandRequest, Answer<Done>),
     Creds(Vec<String>, Answer<Vec<Creds>>),
+    Mfa(MfaRequest, Answer<Done>),
     Environment {
         service: String,
         reveal: bool,

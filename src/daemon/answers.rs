@@ -50,6 +50,7 @@ impl World {
                 drop(answer.send(done));
             }
             Question::Creds(names, answer) => self.creds(names, answer),
+            Question::Mfa(request, answer) => self.mfa(by, request, answer),
             Question::Environment { service, reveal, answer } => self.environment(&by, &service, reveal, answer),
             Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
             Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),

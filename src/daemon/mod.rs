@@ -29,6 +29,7 @@ mod journal;
 mod leftovers;
 mod limits;
 mod log_lines;
+mod mfa;
 mod notify;
 mod probes;
 mod reload;

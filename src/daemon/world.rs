@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::journal::Journal;
+use super::mfa::CodeAnswered;
 use super::notify::Notify;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
@@ -74,6 +75,7 @@ pub(super) enum Fact {
         asked: Box<Result<Grant, Refusal>>,
         answer: Answer<Environment>,
     },
+    CodeAnswered(CodeAnswered),
 }
 
 /// Credentials in hand.
@@ -207,6 +209,7 @@ impl World {
             Fact::SandboxAgain => self.sandbox_again(),
             Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
             Fact::Lent { service, asked, answer } => self.lent(&service, *asked, answer),
+            Fact::CodeAnswered(told) => self.code_answered(told),
         }
     }
 
@@ -311,9 +314,7 @@ impl World {
     fn granted(&mut self, ask: AskId, service: Name, grant: Grant, region: Option<String>) {
         let at = now();
         let id = LeaseId(ask.0);
-        if grant.skew_ms.abs() > 60_000 {
-            self.warnings.insert(format!("this machine's clock is {} s off AWS's", grant.skew_ms / 1000));
-        }
+        self.clock_is(Some(grant.skew_ms));
         if grant.capped {
             self.warnings.insert("AWS caps chained roles at 1 h: a longer `duration` is not given".to_owned());
         }

@@ -8,12 +8,12 @@ const MEND: &str = "devsup creds --mfa";
 
 /// Lasting: it takes a person. Asked again at once when the code comes.
 pub(in crate::aws) fn mfa_required(about: &About<'_>) -> Refusal {
-    wanted("MfaRequired", format!("an MFA code of `{}` is needed", serial(about)), about)
+    wanted(Refusal::MFA_REQUIRED, format!("an MFA code of `{}` is needed", serial(about)), about)
 }
 
 pub(in crate::aws) fn mfa_expired(about: &About<'_>) -> Refusal {
     let message = format!("the session that an MFA code of `{}` opened is over; a new code is needed", serial(about));
-    wanted("MfaExpired", message, about)
+    wanted(Refusal::MFA_EXPIRED, message, about)
 }
 
 /// A code was given, and nobody asks for one.
