@@ -85,6 +85,12 @@ impl Base {
             // Best effort: knowing who asked is half of the mend. It is remembered for the refusal.
             drop(self.identity_by(loaded).await);
         }
+        let failure = if failure.is_untold() {
+            let told = failure.caller().map(str::to_owned);
+            failure.found(self.examine(loaded, speaker, step, told).await)
+        } else {
+            failure
+        };
         Err(failure.on_hop(step, speaker.caller.as_deref()))
     }
 
@@ -114,10 +120,11 @@ impl Base {
             .await
             .map_err(|error| Failure::of(&error, wall().0));
         if let Err(Failure::Answer(refused)) = &answer {
-            self.remember_skew(refused.skew_ms);
+            self.remember_skew(refused.skew_ms.filter(|_| refused.code.is_some()));
         }
         let grant = self.checked(answer?, date.ms(), loaded, role)?;
         self.remember_skew(date.ms().map(|_| grant.skew_ms));
+        self.inner().examined.forget(role.arn.as_str());
         if let Some(percent) = grant.packed_policy_percent {
             self.remember_packed(role.arn.as_str(), percent);
         }

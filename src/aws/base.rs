@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::chain::{Missing, Variables};
 use super::error::{self, About, Failure};
+use super::examine::Examined;
 use super::flight::Flights;
 use super::loaded::Loaded;
 use super::mfa::Mfa;
@@ -93,6 +94,7 @@ pub(super) struct Inner {
     pub(super) flights: Flights,
     pub(super) on_the_way: OnTheWay,
     pub(super) mfa: Mfa,
+    pub(super) examined: Examined,
     /// PackedPolicySize of each role's last lease, in percent.
     packed: Mutex<BTreeMap<String, i32>>,
     /// Local clock − AWS's, as of its last answer.
@@ -124,6 +126,7 @@ impl Base {
             flights: Flights::default(),
             on_the_way: OnTheWay::default(),
             mfa: Mfa::default(),
+            examined: Examined::default(),
             packed: Mutex::default(),
             skew_ms: Mutex::default(),
         };
@@ -366,6 +369,10 @@ impl Base {
 
     pub(super) fn spec(&self) -> &BaseSpec {
         &self.inner.spec
+    }
+
+    pub(super) fn variables(&self) -> &Variables {
+        &self.inner.env
     }
 
     fn env(&self, name: &str) -> Option<&str> {

@@ -5,6 +5,7 @@
 //! chain ──base credentials──▶ loaded ─(mfa)─(via: speaker)─AssumeRole──▶ assume ──Grant──▶ daemon ──▶ environment ──▶ the run
 //!                               ▲                                          │
 //!                               └──expired: load again─────────────────────┴──any failure──▶ error ──Refusal──▶ supervisor
+//!                                                              (examine: why, when AWS does not say)
 //! ```
 //!
 //! What must never happen: credentials of another role than the one asked for are handed out; a secret is in a sentence.
@@ -15,10 +16,12 @@ mod base;
 mod chain;
 mod environment;
 mod error;
+mod examine;
 mod flight;
 mod http;
 mod loaded;
 mod mfa;
+mod profile;
 mod route;
 #[cfg(test)]
 mod sample;

@@ -197,7 +197,10 @@ impl World {
         match fact {
             Fact::Event(event) => self.step(event),
             Fact::Granted { ask, service, grant, region } => self.granted(ask, service, *grant, region),
-            Fact::Refused { ask, service, refusal } => self.step(Event::Refused { ask, service, refusal }),
+            Fact::Refused { ask, service, refusal } => {
+                self.clock_is(self.base.as_ref().and_then(Base::skew_ms));
+                self.step(Event::Refused { ask, service, refusal });
+            }
             Fact::Reported { run, reports } => self.reported(&run, reports),
             Fact::KeeperEnded { run } => self.keeper_ended(&run),
             Fact::Sweep { run, round } => self.sweep(run, round),

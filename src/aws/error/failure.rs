@@ -1,5 +1,6 @@
 //! What went wrong, as the SDK reports it, without its types.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -7,6 +8,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::super::chain::{Missing, innermost};
+use super::super::examine::Findings;
+use super::kind::{Kind, Side};
 use crate::aws::route::Step;
 use crate::manifest::Role;
 use crate::supervisor::Refusal;
@@ -47,6 +50,8 @@ pub(in crate::aws) struct Answer {
     pub(in crate::aws) retry_after: Option<Duration>,
     /// Local clock − the answer's Date.
     pub(in crate::aws) skew_ms: Option<i64>,
+    /// What was looked up about it, where AWS does not say enough.
+    pub(in crate::aws) found: Option<Arc<Findings>>,
 }
 
 impl Failure {
@@ -86,8 +91,25 @@ impl Failure {
 
     /// AccessDenied without a word of who asked.
     pub(in crate::aws) fn wants_caller(&self) -> bool {
-        let told = self.answer().and_then(|answer| answer.message.as_deref()).and_then(super::kind::caller_in);
-        self.code() == Some("AccessDenied") && told.is_none()
+        self.code() == Some("AccessDenied") && self.caller().is_none()
+    }
+
+    /// Whom AWS names as the caller.
+    pub(in crate::aws) fn caller(&self) -> Option<&str> {
+        self.answer().and_then(|answer| answer.message.as_deref()).and_then(super::kind::caller_in)
+    }
+
+    /// AccessDenied, and AWS does not say which side.
+    pub(in crate::aws) fn is_untold(&self) -> bool {
+        self.answer().is_some_and(|answer| Kind::of(answer) == Kind::Denied(Side::Untold))
+    }
+
+    /// With what was found about it.
+    pub(in crate::aws) fn found(self, findings: Arc<Findings>) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(Answer { found: Some(findings), ..answer }),
+            other => other,
+        }
     }
 
     /// Of a chain: where it was. Alone: as it is.
@@ -125,6 +147,7 @@ impl Answer {
             request_id,
             retry_after: wait.or_else(seconds),
             skew_ms: header("date").and_then(date_ms).map(|date| local_ms - date),
+            found: None,
         }
     }
 

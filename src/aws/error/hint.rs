@@ -32,7 +32,7 @@ pub(in crate::aws) fn trusts(principal: &str, extra: &[&str], external_id: Optio
 pub(super) fn of(kind: Kind, answer: &Answer, about: &About<'_>) -> Option<String> {
     let role = about.role_arn();
     let hint = match kind {
-        Kind::Denied(side) => denied(side, about),
+        Kind::Denied(side) => denied(side, answer, about),
         Kind::WrongCode => {
             "give another one: `devsup creds --mfa`; each code is taken once and lasts half a minute, so wait for the next".to_owned()
         }
@@ -90,7 +90,7 @@ fn foreign(answer: &Answer, about: &About<'_>) -> String {
     }
 }
 
-fn denied(side: Side, about: &About<'_>) -> String {
+fn denied(side: Side, answer: &Answer, about: &About<'_>) -> String {
     let (role, principal) = (about.role_arn(), about.principal());
     let external_id = about.role.and_then(|role| role.external_id.as_deref());
     let extra = about.extra();
@@ -122,7 +122,18 @@ fn denied(side: Side, about: &About<'_>) -> String {
         ),
         Side::Tags => both(&with("sts:TagSession")),
         Side::SourceIdentity => both(&with("sts:SetSourceIdentity")),
-        Side::Untold => untold(about, &caller(&extra), &target(&extra)),
+        Side::Untold => match answer.found.as_deref().filter(|found| !found.sentences.is_empty()) {
+            Some(found) if found.complete => found.sentences.join("\n"),
+            Some(found) => {
+                let statements = match found.side {
+                    Some("caller") => caller(&extra),
+                    Some("target") => target(&extra),
+                    _ => both(&extra),
+                };
+                format!("{}\n{statements}", found.sentences.join("\n"))
+            }
+            None => untold(about, &caller(&extra), &target(&extra)),
+        },
     }
 }
 

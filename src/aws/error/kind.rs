@@ -110,7 +110,10 @@ impl Kind {
     pub(super) fn sentence(self, answer: &Answer, text: &str, about: &About<'_>) -> String {
         let (role, who) = (about.role_arn(), about.who());
         match self {
-            Self::Denied(side) => denied(side, role, &who),
+            Self::Denied(side) => {
+                let found = answer.found.as_ref().and_then(|found| found.sentences.first());
+                denied(side, role, &who) + &found.map_or_else(String::new, |found| format!(": {found}"))
+            }
             Self::WrongCode => format!("AWS does not take this MFA code of `{}`", device(about)),
             Self::WrongDevice => format!("AWS cannot check a code of `{}` for {who}", device(about)),
             Self::NotAUser => {

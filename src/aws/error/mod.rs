@@ -102,7 +102,7 @@ fn answered(answer: &Answer, about: &About<'_>) -> Refusal {
     let text = answer.message.as_deref().map(one_line).unwrap_or_default();
     let caller = kind::caller_in(&text).map(str::to_owned).or_else(|| about.caller.clone());
     let about = About { caller: caller.clone(), ..about.clone() };
-    let side = kind.side();
+    let side = kind.side().or_else(|| answer.found.as_ref()?.side);
     Refusal {
         lasting: kind.lasting(),
         code: answer.code.clone().unwrap_or_else(|| format!("Http{}", answer.status)),
