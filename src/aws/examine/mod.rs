@@ -125,63 +125,61 @@ impl Base {
     }
 }
 
-/// From what IAM said to what is to be done.
+/// From what IAM said to what is to be done. `own`: the role is of the caller's account.
 fn conclude(case: &Case<'_>, own: bool, seen: &Said<RoleSeen>, may: &Said<Decision>) -> Findings {
     let role = &case.step.role.arn;
     let mut found = Findings::default();
-    let mut trusted = None;
-    match seen {
+    let verdict = match seen {
         Said::Refused(code) if code == "NoSuchEntity" => {
-            return Findings::complete(format!(
-                "there is no role `{}` in account {}",
-                role.role_name(),
-                role.account()
-            ));
+            let (name, account) = (role.role_name(), role.account());
+            return Findings::complete(format!("there is no role `{name}` in account {account}"));
         }
-        Said::So(seen) => {
-            if let Some(other) = seen.other_arn(role) {
-                return Findings::complete(other);
-            }
-            let verdict = trust::read(&seen.trust, case);
-            for sentence in verdict.troubles() {
-                found.tell(Some("target"), sentence);
-            }
-            found.complete = matches!(verdict, Verdict::Unless(_) | Verdict::Denied);
-            trusted = Some(matches!(verdict, Verdict::Direct | Verdict::Account));
-            if seen.age_ms.is_some_and(|age| (0..ARRIVED_MS).contains(&age)) {
-                found.tell(
-                    None,
-                    "the role was made less than two minutes ago, and IAM takes a minute to tell everybody".to_owned(),
-                );
-            }
-            if matches!(may, Said::So(Decision::NotAllowed)) && verdict == Verdict::Direct && own {
-                // In one account a trust that names the caller is enough.
-                found.tell(None, both_allow());
-                return found;
-            }
-        }
-        Said::Refused(_) | Said::Nothing => {}
-    }
-    match (may, trusted) {
-        (Said::So(Decision::Denied), _) => {
-            found.tell(Some("caller"), format!("a policy of `{}` denies it (simulated)", case.principal));
-        }
-        (Said::So(Decision::NotAllowed), _) => {
-            found.tell(Some("caller"), format!("no policy of `{}` allows it (simulated)", case.principal));
-        }
-        (Said::So(Decision::Allowed), None) => {
-            found.tell(Some("target"), format!("the policies of `{}` allow it (simulated)", case.principal));
-        }
-        (Said::So(Decision::Allowed), Some(true)) => found.tell(None, both_allow()),
-        (_, Some(true)) => {
-            found.tell(
-                Some("caller"),
-                format!("the trust policy lets `{}` in, so look at its own policies", case.principal),
-            );
-        }
-        _ => {}
-    }
+        Said::So(seen) => match seen.other_arn(role) {
+            Some(other) => return Findings::complete(other),
+            None => Some(of_role(&mut found, seen, case)),
+        },
+        Said::Refused(_) | Said::Nothing => None,
+    };
+    of_caller(&mut found, case, own, verdict.as_ref(), may);
     found
+}
+
+fn of_role(found: &mut Findings, seen: &RoleSeen, case: &Case<'_>) -> Verdict {
+    let verdict = trust::read(&seen.trust, case);
+    for sentence in verdict.troubles() {
+        found.tell(Some("target"), sentence);
+    }
+    found.complete = matches!(verdict, Verdict::Unless(_) | Verdict::Denied);
+    if seen.age_ms.is_some_and(|age| (0..ARRIVED_MS).contains(&age)) {
+        let new = "the role was made less than two minutes ago, and IAM takes a minute to tell everybody";
+        found.tell(None, new.to_owned());
+    }
+    verdict
+}
+
+/// The caller's own policies, and what they mean beside what the trust policy says.
+fn of_caller(found: &mut Findings, case: &Case<'_>, own: bool, verdict: Option<&Verdict>, may: &Said<Decision>) {
+    let principal = &case.principal;
+    let trusted = matches!(verdict, Some(Verdict::Direct | Verdict::Account));
+    // In one account a trust that names the caller is enough.
+    let enough = own && verdict == Some(&Verdict::Direct);
+    let known = verdict.is_some_and(|verdict| *verdict != Verdict::Unreadable);
+    let caller = Some("caller");
+    match may {
+        Said::So(Decision::Denied) => found.tell(caller, format!("a policy of `{principal}` denies it (simulated)")),
+        Said::So(Decision::Allowed) if trusted => found.tell(None, both_allow()),
+        Said::So(Decision::NotAllowed) if enough => found.tell(None, both_allow()),
+        Said::So(Decision::NotAllowed) => {
+            found.tell(caller, format!("no policy of `{principal}` allows it (simulated)"))
+        }
+        Said::So(Decision::Allowed) if !known => {
+            found.tell(Some("target"), format!("the policies of `{principal}` allow it (simulated)"));
+        }
+        Said::Refused(_) | Said::Nothing if trusted => {
+            found.tell(caller, format!("the trust policy lets `{principal}` in, so look at its own policies"));
+        }
+        Said::So(Decision::Allowed) | Said::Refused(_) | Said::Nothing => {}
+    }
 }
 
 fn both_allow() -> String {

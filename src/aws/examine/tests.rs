@@ -82,7 +82,8 @@ fn a_condition_that_does_not_hold_is_named_with_its_mend() {
         (r#"{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::1:role/*"}}"#, Some(DEV), Some(DEV)),
         (r#"{"StringEquals":{"aws:RequestTag/team":"shop"}}"#, Some("set the tag"), None),
         (r#"{"StringLike":{"sts:SourceIdentity":"*"}}"#, Some("set `source_identity`"), None),
-        (r#"{"StringEquals":{"aws:Odd":"1"}}"#, Some("condition on aws:odd"), Some("aws:odd")),
+        (r#"{"StringNotLike":{"sts:RoleSessionName":"ci"}}"#, Some("StringNotLike): compare it"), Some("compare it")),
+        (r#"{"StringEquals":{"aws:Odd":"1"}}"#, Some("condition on aws:Odd"), Some("compare it")),
     ] {
         for (step, due) in [(&plain, of_plain), (&scoped, of_scoped)] {
             match (verdict(&allow(&dev, condition), step), due) {

@@ -117,9 +117,10 @@ fn conditions(statement: &Value, case: &Case<'_>) -> Vec<String> {
 fn condition(operator: &str, key: &str, values: &[String], case: &Case<'_>) -> Option<String> {
     let role = &case.step.role;
     let shown = values.join("`, `");
-    let wants = |have: Option<&str>, mend: String| {
-        let held = have.is_some_and(|have| compare(operator, values, have).unwrap_or(true));
-        (!held).then(|| format!("the trust policy wants {key} `{shown}`: {mend}"))
+    let wants = |have: Option<&str>, mend: String| match have.map(|have| compare(operator, values, have)) {
+        Some(Some(true)) => None,
+        Some(None) => Some(format!("the trust policy has a condition on {key} (`{shown}`, {operator}): compare it")),
+        Some(Some(false)) | None => Some(format!("the trust policy wants {key} `{shown}`: {mend}")),
     };
     let external = role.external_id.as_deref();
     match key.to_ascii_lowercase().as_str() {
