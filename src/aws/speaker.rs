@@ -93,16 +93,14 @@ impl Base {
                 source_identity: step.role.source_identity.clone(),
                 tags: step.role.tags.clone().into_iter().collect(),
             };
-            speaker = match self.inner().on_the_way.get(&key) {
-                Some(held) => held,
-                None => {
-                    let grant = self.asked(loaded, &speaker, step).await?;
-                    let left = grant.left;
-                    let fresh = of_grant(loaded, grant);
-                    self.inner().on_the_way.keep(key, fresh.clone(), left);
-                    fresh
-                }
-            };
+            if let Some(held) = self.inner().on_the_way.get(&key) {
+                speaker = held;
+                continue;
+            }
+            let grant = self.asked(loaded, &speaker, step).await?;
+            let left = grant.left;
+            speaker = of_grant(loaded, grant);
+            self.inner().on_the_way.keep(key, speaker.clone(), left);
         }
         Ok(speaker)
     }

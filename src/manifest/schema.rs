@@ -356,7 +356,7 @@ enum Amount {
 #[schemars(untagged)]
 enum RoleOrArn {
     Arn(String),
-    Role(Role),
+    Role(Box<Role>),
 }
 
 /// What the embedded AWS of `--sandbox` holds.

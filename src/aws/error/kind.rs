@@ -100,8 +100,14 @@ impl Kind {
             Self::Denied(Side::Target) | Self::TooLong => Some("target"),
             Self::Denied(Side::Organisation) => Some("organisation"),
             Self::Denied(Side::Endpoint) | Self::Foreign => Some("network"),
-            Self::WrongCode | Self::WrongDevice | Self::NotAUser => Some("caller"),
-            Self::UnknownKey | Self::Expired | Self::Clock | Self::Signature | Self::NoCredentials => Some("caller"),
+            Self::WrongCode
+            | Self::WrongDevice
+            | Self::NotAUser
+            | Self::UnknownKey
+            | Self::Expired
+            | Self::Clock
+            | Self::Signature
+            | Self::NoCredentials => Some("caller"),
             _ => None,
         }
     }

@@ -52,17 +52,21 @@ impl Findings {
     }
 }
 
+/// Role and caller.
+type Key = (String, String);
+
+/// What was found, and until when on boottime it counts.
 #[derive(Default)]
-pub(super) struct Examined(Mutex<HashMap<(String, String), (Arc<Findings>, Duration)>>);
+pub(super) struct Examined(Mutex<HashMap<Key, (Arc<Findings>, Duration)>>);
 
 impl Examined {
-    fn get(&self, key: &(String, String)) -> Option<Arc<Findings>> {
+    fn get(&self, key: &Key) -> Option<Arc<Findings>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, (_, until)| *until > clock::boottime());
         all.get(key).map(|(found, _)| Arc::clone(found))
     }
 
-    fn keep(&self, key: (String, String), found: &Arc<Findings>) {
+    fn keep(&self, key: Key, found: &Arc<Findings>) {
         let lasts = if found.sentences.is_empty() { NOTHING_LASTS } else { FOUND_LASTS };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(key, (Arc::clone(found), clock::boottime() + lasts));
@@ -170,7 +174,7 @@ fn of_caller(found: &mut Findings, case: &Case<'_>, own: bool, verdict: Option<&
         Said::So(Decision::Allowed) if trusted => found.tell(None, both_allow()),
         Said::So(Decision::NotAllowed) if enough => found.tell(None, both_allow()),
         Said::So(Decision::NotAllowed) => {
-            found.tell(caller, format!("no policy of `{principal}` allows it (simulated)"))
+            found.tell(caller, format!("no policy of `{principal}` allows it (simulated)"));
         }
         Said::So(Decision::Allowed) if !known => {
             found.tell(Some("target"), format!("the policies of `{principal}` allow it (simulated)"));

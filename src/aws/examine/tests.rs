@@ -114,7 +114,7 @@ fn what_iam_said_becomes_a_side_and_sentences() {
     let (named, account) = (allow(&format!("\"{DEV}\""), ""), allow("\"222233334444\"", ""));
     let nobody = allow("\"arn:aws:iam::9:root\"", "");
     let refused = || Said::Refused("AccessDenied".to_owned());
-    let cases: Vec<(Said<RoleSeen>, Said<Decision>, Option<&str>, &str)> = vec![
+    let cases = vec![
         (
             Said::Refused("NoSuchEntity".into()),
             Said::Nothing,

@@ -29,8 +29,14 @@ pub(crate) struct Creds {
     #[arg(long)]
     refresh: bool,
     /// Give AWS an MFA code for the base identity; better typed when asked for than here
-    #[arg(long, value_name = "CODE", num_args = 0..=1, conflicts_with_all = ["services", "refresh"])]
-    mfa: Option<Option<String>>,
+    #[arg(
+        long,
+        value_name = "CODE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["services", "refresh"]
+    )]
+    mfa: Option<String>,
 }
 
 impl Creds {

@@ -236,7 +236,7 @@ async fn the_end_of_the_session_asks_for_another_code() {
     let expired = tokio::task::spawn_blocking(move || {
         let mut last = None;
         wait_until("the session's end", || {
-            last = runtime.block_on(ask(&base, &role)).err().filter(|refusal| refusal.wants_code());
+            last = runtime.block_on(ask(&base, &role)).err().filter(Refusal::wants_code);
             last.is_some()
         });
         last

@@ -31,7 +31,7 @@ async fn ask(base: &Base) -> Refusal {
 
 /// GetRole's answer: the role of the manifest, with this trust policy.
 fn trust(policy: &str) -> Answer {
-    let encoded: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = percent_encoding::utf8_percent_encode(policy, percent_encoding::NON_ALPHANUMERIC);
     Answer::new(
         200,
         &format!(

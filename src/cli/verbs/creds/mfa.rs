@@ -12,17 +12,14 @@ use crate::control::api::{Done, MfaRequest, Watch};
 use crate::supervisor::Refusal;
 use crate::sys::tty;
 
-/// Typed here, or asked for; AWS has answered when this returns.
+/// Typed here, or asked for when empty; AWS has answered when this returns.
 pub(super) async fn run(
     context: &Context,
     connection: &Connection,
     watch: &Watch,
-    typed: Option<String>,
+    typed: String,
 ) -> Result<Code, Failure> {
-    let code = Zeroizing::new(match typed {
-        Some(code) => code,
-        None => asked(watch)?,
-    });
+    let code = Zeroizing::new(if typed.is_empty() { asked(watch)? } else { typed });
     let code = code.trim();
     if code.len() != 6 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Failure::new(Kind::Usage, "an MFA code has six digits").hint("it is what the device shows now"));
