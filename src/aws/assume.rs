@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
-use aws_sdk_sts::types::PolicyDescriptorType;
+use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
@@ -16,13 +16,12 @@ use super::base::{Base, wall};
 use super::error::{self, Failure, date_ms};
 use super::flight::Question;
 use super::loaded::Loaded;
-use super::session::{Who, session_name};
+use super::route::{CHAINED, Route, Step};
+use super::session::Who;
+use super::speaker::Speaker;
 use super::{Credentials, arn};
 use crate::manifest::{Role, Service};
 use crate::supervisor::{Refusal, Wall};
-
-/// What a role that is assumed by a role may have at most.
-const CHAINED: Duration = Duration::from_hours(1);
 
 /// An answer of AssumeRole, checked to be the role and account that was asked for.
 #[derive(Clone, Debug)]
@@ -41,59 +40,95 @@ pub struct Grant {
 impl Base {
     /// One AssumeRole: 5 s an attempt, 15 s in all. Cheap to clone handles, may be called concurrently from tasks of one thread.
     pub async fn assume(&self, service: &Service, role: &Role, who: &Who) -> Result<Grant, Refusal> {
-        let session = session_name(&role.session_name, &service.name, who);
+        let route = Route::new(role, &service.name, who);
         // On the heap: the SDK's futures are large, and a hundred services may ask at once.
-        let ask = Box::pin(self.bounded(Some(role), Box::pin(self.ask(role, &session))));
-        self.inner().flights.fly(Question::new(role, &session), ask).await
+        let ask = Box::pin(self.bounded(Some(role), Box::pin(self.ask(role, &route))));
+        self.inner().flights.fly(Question::new(role, &route), ask).await
     }
 
     /// Asks until there is an answer, or a failure that asking at once does not mend.
-    async fn ask(&self, role: &Role, session: &str) -> Result<Grant, Failure> {
+    async fn ask(&self, role: &Role, route: &Route) -> Result<Grant, Failure> {
         let mut stale: Option<Arc<Loaded>> = None;
         loop {
             let loaded = self.loaded(stale.as_ref()).await?;
             let answer = match self.check_base_role(&loaded).await {
-                Ok(()) => self.ask_once(&loaded, role, session).await,
+                Ok(()) => self.along(&loaded, route).await,
                 Err(failure) => Err(failure),
             };
             match answer {
                 Err(failure) if failure.base_is_stale() && stale.is_none() => {
                     self.drop_base(&loaded).await;
+                    self.inner().on_the_way.forget();
+                    self.inner().mfa.end();
                     stale = Some(loaded);
                 }
                 Err(failure) if failure.is_chain_limit() && !self.is_capped(role.arn.as_str()) => {
                     self.remember_cap(role.arn.as_str());
-                }
-                Err(failure) if failure.wants_caller() => {
-                    // Best effort: knowing who asked is half of the mend. It is remembered for the refusal.
-                    drop(self.identity_by(&loaded).await);
-                    return Err(failure);
                 }
                 answer => return answer,
             }
         }
     }
 
-    async fn ask_once(&self, loaded: &Loaded, role: &Role, session: &str) -> Result<Grant, Failure> {
-        let capped = self.is_capped(role.arn.as_str()) && role.duration > CHAINED;
+    async fn along(&self, loaded: &Loaded, route: &Route) -> Result<Grant, Failure> {
+        let speaker = self.through(loaded, &route.via).await?;
+        self.asked(loaded, &speaker, &route.last).await
+    }
+
+    /// One hop. A failure knows which hop it was, and who asked.
+    pub(super) async fn asked(&self, loaded: &Loaded, speaker: &Speaker, step: &Step) -> Result<Grant, Failure> {
+        let failure = match self.ask_once(loaded, speaker, step).await {
+            Ok(grant) => return Ok(grant),
+            Err(failure) => failure,
+        };
+        if failure.wants_caller() && speaker.caller.is_none() {
+            // Best effort: knowing who asked is half of the mend. It is remembered for the refusal.
+            drop(self.identity_by(loaded).await);
+        }
+        let failure = if failure.is_untold() {
+            let told = failure.caller().map(str::to_owned);
+            failure.found(self.examine(loaded, speaker, step, told).await)
+        } else {
+            failure
+        };
+        Err(failure.on_hop(step, speaker.caller.as_deref()))
+    }
+
+    async fn ask_once(&self, loaded: &Loaded, speaker: &Speaker, step: &Step) -> Result<Grant, Failure> {
+        let role = &step.role;
+        let chained = self.is_capped(role.arn.as_str()) || step.of > 1;
+        let capped = chained && role.duration > CHAINED;
         let duration = if capped { CHAINED } else { role.duration };
         let date = AnswersDate::default();
         let policies = role.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build()).collect();
-        let answer = loaded
+        let tags = step.tags.iter().filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok());
+        let answer = speaker
             .client
             .assume_role()
             .role_arn(role.arn.as_str())
-            .role_session_name(session)
+            .role_session_name(&step.session)
             .duration_seconds(i32::try_from(duration.as_secs()).unwrap_or(i32::MAX))
             .set_external_id(role.external_id.clone())
             .set_policy(role.policy.clone())
             .set_policy_arns(Some(policies).filter(|all: &Vec<_>| !all.is_empty()))
+            .set_source_identity(step.source_identity.clone())
+            .set_tags(Some(tags.collect()).filter(|all: &Vec<_>| !all.is_empty()))
+            .set_transitive_tag_keys(Some(step.transitive.clone()).filter(|all| !all.is_empty()))
             .customize()
             .interceptor(date.clone())
             .send()
             .await
-            .map_err(|error| Failure::of(&error, wall().0))?;
-        self.checked(answer, date.ms(), loaded, role).map(|grant| Grant { capped, ..grant })
+            .map_err(|error| Failure::of(&error, wall().0));
+        if let Err(Failure::Answer(refused)) = &answer {
+            self.remember_skew(refused.skew_ms.filter(|_| refused.code.is_some()));
+        }
+        let grant = self.checked(answer?, date.ms(), loaded, role)?;
+        self.remember_skew(date.ms().map(|_| grant.skew_ms));
+        self.inner().examined.forget(role.arn.as_str());
+        if let Some(percent) = grant.packed_policy_percent {
+            self.remember_packed(role.arn.as_str(), percent);
+        }
+        Ok(Grant { capped, ..grant })
     }
 
     /// The answer as a grant, if it is what was asked for and can be used.
@@ -136,10 +171,10 @@ impl Base {
 
 /// Reads the `Date` of the answer: the SDK's output does not carry it.
 #[derive(Clone, Debug, Default)]
-struct AnswersDate(Arc<Mutex<Option<i64>>>);
+pub(super) struct AnswersDate(Arc<Mutex<Option<i64>>>);
 
 impl AnswersDate {
-    fn ms(&self) -> Option<i64> {
+    pub(super) fn ms(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 //! Built at the first ask, because reading the trust stores takes longer than all of `ps`. What must never happen: with
 //! `--sandbox` the chain is not even looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::chain::{Missing, Variables};
 use super::error::{self, About, Failure};
+use super::examine::Examined;
 use super::flight::Flights;
 use super::loaded::Loaded;
+use super::mfa::Mfa;
+use super::speaker::OnTheWay;
 use super::{Credentials, arn, http};
 use crate::manifest::{Aws, Role};
 use crate::supervisor::{Refusal, Wall};
@@ -89,6 +92,13 @@ pub(super) struct Inner {
     /// Roles of which AWS said that they last an hour at most.
     capped: Mutex<BTreeSet<String>>,
     pub(super) flights: Flights,
+    pub(super) on_the_way: OnTheWay,
+    pub(super) mfa: Mfa,
+    pub(super) examined: Examined,
+    /// PackedPolicySize of each role's last lease, in percent.
+    packed: Mutex<BTreeMap<String, i32>>,
+    /// Local clock − AWS's, as of its last answer.
+    skew_ms: Mutex<Option<i64>>,
 }
 
 /// Variables that send devsup's own requests elsewhere than to AWS.
@@ -107,7 +117,19 @@ impl Base {
     pub fn with_patience(spec: BaseSpec, patience: Patience) -> Self {
         let env = Variables::new(&spec.env);
         let loaded = tokio::sync::Mutex::new(None);
-        let inner = Inner { spec, env, patience, loaded, capped: Mutex::default(), flights: Flights::default() };
+        let inner = Inner {
+            spec,
+            env,
+            patience,
+            loaded,
+            capped: Mutex::default(),
+            flights: Flights::default(),
+            on_the_way: OnTheWay::default(),
+            mfa: Mfa::default(),
+            examined: Examined::default(),
+            packed: Mutex::default(),
+            skew_ms: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -260,6 +282,9 @@ impl Base {
             endpoint: self.endpoint(region.as_deref(), loaded.and_then(|loaded| loaded.endpoint.as_deref())),
             sent_by: self.sent_by(loaded),
             proxy: http::Proxy::of(&self.inner.env).shown().filter(|_| sandbox.is_none()),
+            mfa_serial: self.mfa_serial(),
+            sandbox: sandbox.is_some(),
+            packed: role.and_then(|role| self.packed(role.arn.as_str())),
             region,
             at: wall(),
         }
@@ -315,6 +340,25 @@ impl Base {
         self.inner.capped.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
     }
 
+    pub(super) fn remember_packed(&self, role: &str, percent: i32) {
+        self.inner.packed.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), percent);
+    }
+
+    fn packed(&self, role: &str) -> Option<i32> {
+        self.inner.packed.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied()
+    }
+
+    /// How far this machine's clock was from AWS's at its last answer: local less AWS's, in milliseconds.
+    pub fn skew_ms(&self) -> Option<i64> {
+        *self.inner.skew_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn remember_skew(&self, skew_ms: Option<i64>) {
+        if skew_ms.is_some() {
+            *self.inner.skew_ms.lock().unwrap_or_else(PoisonError::into_inner) = skew_ms;
+        }
+    }
+
     pub(super) fn inner(&self) -> &Inner {
         &self.inner
     }
@@ -323,8 +367,12 @@ impl Base {
         self.inner.patience
     }
 
-    fn spec(&self) -> &BaseSpec {
+    pub(super) fn spec(&self) -> &BaseSpec {
         &self.inner.spec
+    }
+
+    pub(super) fn variables(&self) -> &Variables {
+        &self.inner.env
     }
 
     fn env(&self, name: &str) -> Option<&str> {

@@ -15,7 +15,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_types::os_shim_internal::Env;
 
-use super::http;
+use super::{http, profile};
 
 /// An environment as a value.
 #[derive(Clone, Default)]
@@ -119,9 +119,16 @@ pub(super) async fn find(env: &Variables, wish: &Wish<'_>) -> Found {
         Some(provider) => provider.provide_credentials().await.map_err(|error| missing(&error, named)),
         None => Err(Missing::new("the SDK's chain is empty")),
     };
+    let credentials = match credentials {
+        Err(why) => {
+            let wanted = profile::wants_code(&Env::from(env.0.clone()), named.unwrap_or("default")).await;
+            Err(wanted.unwrap_or(why))
+        }
+        given => given,
+    };
     let features = credentials.as_ref().ok().and_then(Credentials::get_property::<Vec<Feature>>);
-    let profile = named.unwrap_or("default");
-    let (source, place) = credentials.as_ref().ok().map(|_| source(features, profile, &env)).unwrap_or_default();
+    let (source, place) =
+        credentials.as_ref().ok().map(|_| source(features, named.unwrap_or("default"), &env)).unwrap_or_default();
     let credentials = match (credentials, wish.profile) {
         // The chain goes on when a profile is missing; that would silently be somebody else.
         (Ok(_), Some(profile)) if !source.starts_with("profile ") => Err(Missing::profile(profile)),

@@ -10,14 +10,18 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::Grant;
+use super::route::Route;
 use crate::manifest::Role;
 use crate::supervisor::Refusal;
 
 /// All that can make two answers differ. (One `Base` has one base identity and one region.)
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Question {
-    role: String,
+    roles: Vec<String>,
     session_name: String,
+    source_identity: Option<String>,
+    tags: Vec<(String, String)>,
+    transitive_tags: Vec<String>,
     external_id: Option<String>,
     policy: Option<String>,
     policy_arns: Vec<String>,
@@ -25,10 +29,13 @@ pub(super) struct Question {
 }
 
 impl Question {
-    pub(super) fn new(role: &Role, session_name: &str) -> Self {
+    pub(super) fn new(role: &Role, route: &Route) -> Self {
         Self {
-            role: role.arn.as_str().to_owned(),
-            session_name: session_name.to_owned(),
+            roles: route.arns(),
+            session_name: route.last.session.clone(),
+            source_identity: route.last.role.source_identity.clone(),
+            tags: role.tags.clone().into_iter().collect(),
+            transitive_tags: role.transitive_tags.clone(),
             external_id: role.external_id.clone(),
             policy: role.policy.clone(),
             policy_arns: role.policy_arns.clone(),

@@ -1,5 +1,6 @@
 //! One loading of the base credentials: an STS client that speaks as them, and where they came from.
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sts::config::{BehaviorVersion, Builder, Region};
 use aws_smithy_types::retry::RetryConfig;
@@ -22,6 +23,8 @@ pub(super) struct Loaded {
     /// What the SDK's own settings, a profile's included, put in AWS's place.
     pub(super) endpoint: Option<String>,
     expires_ms: Option<i64>,
+    /// What the client signs with. Zeroized when the last handle goes.
+    pub(super) credentials: Credentials,
     pub(super) identity: OnceCell<Identity>,
 }
 
@@ -34,7 +37,7 @@ impl Loaded {
     }
 
     fn of_sandbox(spec: &BaseSpec, sandbox: &SandboxBase, patience: Patience) -> Self {
-        let credentials = aws_credential_types::Credentials::new(
+        let credentials = Credentials::new(
             sandbox.access_key_id.clone(),
             sandbox.secret_access_key.expose_secret(),
             sandbox.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
@@ -46,9 +49,9 @@ impl Loaded {
             .http_client(http::plain_client())
             .region(Region::new(region.clone()))
             .endpoint_url(sandbox.url.clone())
-            .credentials_provider(credentials)
+            .credentials_provider(credentials.clone())
             .build();
-        Self::new(config, "sandbox".to_owned(), Some(region), None, None)
+        Self::new(config, "sandbox".to_owned(), Some(region), None, credentials)
     }
 
     async fn of_chain(spec: &BaseSpec, env: &Variables, patience: Patience) -> Result<Self, Failure> {
@@ -58,9 +61,8 @@ impl Loaded {
         let credentials = found.credentials.map_err(Failure::NoBase)?;
         let region = found.config.region().map(ToString::to_string);
         let endpoint = found.config.endpoint_url().map(str::to_owned);
-        let expires_ms = credentials.expiry().and_then(chain::unix_ms);
         let mut config = bounds(Builder::from(&found.config), patience)
-            .credentials_provider(SharedCredentialsProvider::new(credentials));
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()));
         if region.is_none() {
             // STS answers in every region; which one matters only to where the request goes.
             config = config.region(Region::new("us-east-1"));
@@ -68,7 +70,7 @@ impl Loaded {
         if let Some(url) = &aws.sts_endpoint {
             config = config.endpoint_url(url);
         }
-        Ok(Self::new(config.build(), found.source, region, endpoint, expires_ms))
+        Ok(Self::new(config.build(), found.source, region, endpoint, credentials))
     }
 
     fn new(
@@ -76,10 +78,11 @@ impl Loaded {
         source: String,
         region: Option<String>,
         endpoint: Option<String>,
-        expires_ms: Option<i64>,
+        credentials: Credentials,
     ) -> Self {
+        let expires_ms = credentials.expiry().and_then(chain::unix_ms);
         let client = aws_sdk_sts::Client::from_conf(config);
-        Self { client, source, region, endpoint, expires_ms, identity: OnceCell::new() }
+        Self { client, source, region, endpoint, expires_ms, credentials, identity: OnceCell::new() }
     }
 
     pub(super) fn ends_soon(&self) -> bool {

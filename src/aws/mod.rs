@@ -2,9 +2,10 @@
 //! `whoami`; never by the supervisor. Secrets live here in [`Credentials`] and leave only into a child's environment.
 //!
 //! ```text
-//! chain ──base credentials──▶ loaded ──AssumeRole──▶ assume ──Grant──▶ daemon ──▶ environment ──▶ the run
-//!                               ▲                      │
-//!                               └──expired: load again─┴──any failure──▶ error ──Refusal──▶ supervisor
+//! chain ──base credentials──▶ loaded ─(mfa)─(via: speaker)─AssumeRole──▶ assume ──Grant──▶ daemon ──▶ environment ──▶ the run
+//!                               ▲                                          │
+//!                               └──expired: load again─────────────────────┴──any failure──▶ error ──Refusal──▶ supervisor
+//!                                                              (examine: why, when AWS does not say)
 //! ```
 //!
 //! What must never happen: credentials of another role than the one asked for are handed out; a secret is in a sentence.
@@ -16,14 +17,19 @@ mod chain;
 mod command_line;
 mod environment;
 mod error;
+mod examine;
 mod flight;
 mod http;
 mod loaded;
+mod mfa;
+mod profile;
+mod route;
 #[cfg(test)]
 mod sample;
 mod scrub;
 mod secret;
 mod session;
+mod speaker;
 mod whoami;
 
 pub use assume::Grant;

@@ -1,4 +1,5 @@
-//! The session name of a role, as CloudTrail shows it: the manifest's pattern filled in, within AWS's limits.
+//! The session name of a role and its source identity, as CloudTrail shows them: the manifest's pattern filled in, within
+//! AWS's limits, which are the same for both.
 
 use sha2::{Digest, Sha256};
 

@@ -122,6 +122,7 @@ fn why(failure: &Failure) -> String {
         Failure::Unreachable(what) => format!("STS does not answer: {what}"),
         Failure::NoBase(missing) => missing.why.clone(),
         Failure::Refused(refusal) => refusal.message.clone(),
+        Failure::Hop(hop) => why(&hop.failure),
     }
 }
 

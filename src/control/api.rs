@@ -15,6 +15,7 @@
 //! | `POST /v1/attach/{name}?rows=24&cols=80` | with `upgrade: devsup-attach`: 101, and then [`super::attach`]; at the terminal of its run |
 //! | `POST /v1/hold`, `/v1/release` | [`HoldRequest`] → [`Done`] |
 //! | `POST /v1/refresh` | [`ServicesRequest`] → [`Done`] |
+//! | `POST /v1/mfa` | [`MfaRequest`] → [`Done`] once AWS has taken the code: the services that waited for it |
 //! | `GET /v1/creds?service=a&service=b` | `[Creds]`: asks STS who each service really is |
 //! | `GET /v1/environment/{name}?reveal=true&command=true` | [`Environment`]; secrets only with `reveal`; of a command beside the runs with `command` |
 //! | `GET /v1/credentials/{name}` | [`Issued`]: secrets, as `credential_process` wants them |
@@ -328,6 +329,24 @@ pub struct HoldRequest {
     pub request: String,
     pub service: String,
     pub lasts_ms: Option<u64>,
+}
+
+/// An MFA code of the base identity. Its Debug is mute, and it is wiped when dropped.
+#[derive(Serialize, Deserialize)]
+pub struct MfaRequest {
+    pub code: String,
+}
+
+impl std::fmt::Debug for MfaRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MfaRequest").finish_non_exhaustive()
+    }
+}
+
+impl Drop for MfaRequest {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.code);
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use axum::body::{Body, Bytes};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::api::{
-    Creds, Done, DownRequest, Environment, Failed, HoldRequest, Issued, KillRequest, OwnState, Project, ReloadRequest,
-    Reloaded, Service, ServicesRequest, UpRequest,
+    Creds, Done, DownRequest, Environment, Failed, HoldRequest, Issued, KillRequest, MfaRequest, OwnState, Project,
+    ReloadRequest, Reloaded, Service, ServicesRequest, UpRequest,
 };
 use super::attach::Begun;
 use super::peer::Caller;
@@ -37,6 +37,7 @@ pub enum Question {
     Creds(Vec<String>, Answer<Vec<Creds>>),
     /// The credentials themselves, as `credential_process` wants them.
     Credentials(String, Answer<Issued>),
+    Mfa(MfaRequest, Answer<Done>),
     Environment {
         service: String,
         reveal: bool,

@@ -78,6 +78,7 @@ impl World {
                 let wanted = Wanted { secrets: reveal, whose: if command { Whose::Command } else { Whose::Run } };
                 self.environment(&by, &service, wanted, answer);
             }
+            Question::Mfa(request, answer) => self.mfa(by, request, answer),
             Question::Terminal(service, answer) => drop(answer.send(self.terminal(&service))),
             Question::Attach { service, run, size, connection } => self.attach(&by, &service, run, size, connection),
             Question::Intruded { wanted } => {

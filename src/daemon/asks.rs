@@ -9,7 +9,7 @@ use super::clocks::now;
 use super::system::at_boot;
 use super::world::{Fact, World};
 use crate::aws::{Base, BaseSpec, ChildEnvironment, ChildSpec, Handed, Login, SandboxBase, Who, child_environment};
-use crate::manifest::{Aws, Name, Service, read_env_files};
+use crate::manifest::{Aws, Name, Secs, Service, read_env_files};
 use crate::supervisor::{AskId, By, Command, Event, Refusal, Want};
 use crate::sys::users;
 
@@ -62,7 +62,7 @@ impl World {
 
     /// Makes the base identity anew: at the start, when the environment or `[aws]` changed, when the sandbox came back.
     pub(super) fn make_base(&mut self) {
-        self.base = None;
+        let old = self.base.take();
         self.base_identity = None;
         self.lent.begin_anew();
         if self.brought.sandbox && self.sandbox_base.is_none() {
@@ -70,6 +70,9 @@ impl World {
         }
         let spec = BaseSpec { aws: self.aws(), env: self.inherited.env.to_vec(), sandbox: self.sandbox_base.clone() };
         let base = Base::new(spec);
+        if let Some(old) = old {
+            base.keep_mfa_of(&old);
+        }
         self.name_overrides(&base);
         if self.wants_aws() {
             let (asked, facts) = (base.clone(), self.facts.clone());
@@ -88,6 +91,17 @@ impl World {
         self.base_identity = Some(identity);
         if let Some(base) = self.base.clone() {
             self.name_overrides(&base);
+        }
+    }
+
+    /// As AWS's last answer has it: the warning goes when the clock is right again.
+    pub(super) fn clock_is(&mut self, skew_ms: Option<i64>) {
+        let Some(skew) = skew_ms else { return };
+        self.warnings.retain(|warning| !warning.contains(CLOCK));
+        if skew.abs() > SKEW_MS {
+            let by = Secs(Duration::from_millis(skew.unsigned_abs()));
+            let way = if skew < 0 { "behind" } else { "ahead of" };
+            self.warnings.insert(format!("{CLOCK} {by} {way} AWS's: set it (`timedatectl status`)"));
         }
     }
 
@@ -168,6 +182,9 @@ pub(super) fn own_path() -> PathBuf {
     }
 }
 
+const CLOCK: &str = "this machine's clock is";
+/// From here on a difference of clocks is worth a warning; AWS takes 15 minutes.
+const SKEW_MS: i64 = 60_000;
 const OVERRIDDEN: &str = "is in force: devsup itself does not ask AWS there";
 
 pub(super) fn no_sandbox() -> Refusal {

@@ -32,6 +32,7 @@ mod leftovers;
 mod lent;
 mod limits;
 mod log_lines;
+mod mfa;
 mod notify;
 mod private;
 mod probes;

@@ -18,6 +18,7 @@ use super::endpoint::{Endpoint, Told};
 use super::handed::{Door, Gate};
 use super::journal::Journal;
 use super::lent::Lent;
+use super::mfa::CodeAnswered;
 use super::notify::Notify;
 use super::private::Private;
 use super::probes::Probes;
@@ -91,6 +92,7 @@ pub(super) enum Fact {
     },
     LoanOver(Name),
     AuditOver(Name),
+    CodeAnswered(CodeAnswered),
 }
 
 /// Credentials in hand.
@@ -220,7 +222,10 @@ impl World {
         match fact {
             Fact::Event(event) => self.step(event),
             Fact::Granted { ask, service, grant, region } => self.granted(ask, service, *grant, region),
-            Fact::Refused { ask, service, refusal } => self.step(Event::Refused { ask, service, refusal }),
+            Fact::Refused { ask, service, refusal } => {
+                self.clock_is(self.base.as_ref().and_then(Base::skew_ms));
+                self.step(Event::Refused { ask, service, refusal });
+            }
             Fact::Reported { run, reports } => self.reported(&run, reports),
             Fact::KeeperEnded { run } => self.keeper_ended(&run),
             Fact::Sweep { run, round } => self.sweep(run, round),
@@ -236,6 +241,7 @@ impl World {
             Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
             Fact::LoanOver(service) => self.lent.expire(&service),
             Fact::AuditOver(service) => self.audit_over(&service),
+            Fact::CodeAnswered(told) => self.code_answered(told),
         }
     }
 
@@ -341,9 +347,7 @@ impl World {
     fn granted(&mut self, ask: AskId, service: Name, grant: Grant, region: Option<String>) {
         let at = now();
         let id = LeaseId(ask.0);
-        if grant.skew_ms.abs() > 60_000 {
-            self.warnings.insert(format!("this machine's clock is {} s off AWS's", grant.skew_ms / 1000));
-        }
+        self.clock_is(Some(grant.skew_ms));
         if grant.capped {
             self.warnings.insert("AWS caps chained roles at 1 h: a longer `duration` is not given".to_owned());
         }

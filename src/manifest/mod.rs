@@ -43,6 +43,7 @@ mod role;
 mod schema;
 mod scrub;
 mod service;
+mod session;
 mod signal;
 mod size;
 mod syntax;

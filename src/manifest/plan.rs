@@ -17,12 +17,18 @@ const REGION: &str = "us-east-1";
 pub struct SandboxPlan {
     pub region: String,
     pub account: String,
-    /// `base_role`, or a role `dev` in the roles' account.
+    /// `base_role`, or a role `dev` in the roles' account; with `mfa_serial` the user whose device it is.
     pub base_role_arn: String,
     /// The roles of all services (ARNs).
     pub roles: Vec<String>,
     /// Role ARN to the external id its trust policy wants.
     pub external_ids: BTreeMap<String, String>,
+    /// Role ARN to the roles, beside the base, that may assume it: those before it in a `via`.
+    #[serde(default)]
+    pub trusts: BTreeMap<String, Vec<String>>,
+    /// The base identity is an IAM user with this MFA device.
+    #[serde(default)]
+    pub mfa_serial: Option<String>,
     pub buckets: BTreeMap<String, Vec<String>>,
     pub lease: Duration,
     pub strict: bool,
@@ -34,8 +40,18 @@ impl Manifest {
     /// `region` wins over `[aws] region`.
     pub fn sandbox_plan(&self, region: Option<&str>) -> SandboxPlan {
         let mut wanted: BTreeMap<String, Vec<Option<&str>>> = BTreeMap::new();
+        let mut trusts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for role in self.services.values().filter_map(|service| service.role.as_ref()) {
             wanted.entry(role.arn.to_string()).or_default().push(role.external_id.as_deref());
+            for arn in &role.via {
+                wanted.entry(arn.to_string()).or_default().push(None);
+            }
+            for (before, after) in role.via.iter().zip(role.via.iter().skip(1).chain([&role.arn])) {
+                let trusted: &mut Vec<String> = trusts.entry(after.to_string()).or_default();
+                if !trusted.iter().any(|known| known == before.as_str()) {
+                    trusted.push(before.to_string());
+                }
+            }
         }
         let roles: Vec<String> = wanted.keys().cloned().collect();
         let base = self.aws.base_role.as_ref();
@@ -45,14 +61,27 @@ impl Manifest {
             .unwrap_or_else(|| ACCOUNT.to_owned());
         SandboxPlan {
             region: region.or(self.aws.region.as_deref()).unwrap_or(REGION).to_owned(),
-            base_role_arn: base.map_or_else(|| format!("arn:aws:iam::{account}:role/dev"), ToString::to_string),
+            base_role_arn: base.map_or_else(|| self.nobodys_base(&account), ToString::to_string),
             account,
             roles,
+            trusts,
+            mfa_serial: self.aws.mfa_serial.clone(),
             external_ids: wanted.into_iter().filter_map(|(arn, ids)| Some((arn, agreed(&ids)?))).collect(),
             buckets: self.sandbox.buckets.clone(),
             lease: self.sandbox.lease,
             strict: self.sandbox.strict,
             port: 0,
+        }
+    }
+}
+
+impl Manifest {
+    /// Who the base is when the manifest does not say: a role, or the user whose MFA device it names.
+    fn nobodys_base(&self, account: &str) -> String {
+        match &self.aws.mfa_serial {
+            Some(serial) if serial.starts_with("arn:") => serial.replace(":mfa/", ":user/"),
+            Some(_) => format!("arn:aws:iam::{account}:user/dev"),
+            None => format!("arn:aws:iam::{account}:role/dev"),
         }
     }
 }

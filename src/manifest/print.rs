@@ -58,6 +58,7 @@ fn aws(page: &mut Page<'_>, aws: &Aws) {
         ("region", aws.region.clone()),
         ("role_prefix", aws.role_prefix.clone()),
         ("sts_endpoint", aws.sts_endpoint.clone()),
+        ("mfa_serial", aws.mfa_serial.clone()),
     ];
     for (key, value) in values {
         if let Some(value) = value {
@@ -194,6 +195,20 @@ fn role(page: &mut Page<'_>, role: &Role, service: &str) {
     }
     if !role.policy_arns.is_empty() {
         line("policy_arns", list(role.policy_arns.iter().map(|arn| quote(arn))));
+    }
+    if !role.via.is_empty() {
+        line("via", list(role.via.iter().map(|arn| quote(arn.as_str()))));
+    }
+    if let Some(identity) = &role.source_identity {
+        line("source_identity", quote(identity));
+    }
+    if !role.tags.is_empty() {
+        let tags: Vec<String> =
+            role.tags.iter().map(|(key, value)| format!("{} = {}", quote(key), quote(value))).collect();
+        line("tags", format!("{{ {} }}", tags.join(", ")));
+    }
+    if !role.transitive_tags.is_empty() {
+        line("transitive_tags", list(role.transitive_tags.iter().map(|key| quote(key))));
     }
 }
 

@@ -68,7 +68,7 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
     desk.check_keys(Section::Aws, table);
     let mut get = |key: &str| table.get(key).and_then(|entry| Some((desk.filled(key, &entry.node)?, entry.node.place)));
     let (base_role, profile, region) = (get("base_role"), get("profile"), get("region"));
-    let (role_prefix, sts_endpoint) = (get("role_prefix"), get("sts_endpoint"));
+    let (role_prefix, sts_endpoint, get_mfa) = (get("role_prefix"), get("sts_endpoint"), get("mfa_serial"));
     let base_role = base_role.and_then(|(text, place)| match arn::check_role(&text) {
         Ok(()) => Some(RoleArn::checked(&text)),
         Err(bad) => {
@@ -96,6 +96,7 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
     {
         desk.refuse(*place, format!("`{url}` is not a URL")).label("expected `https://…`");
     }
+    let mfa_serial = get_mfa.and_then(|(serial, place)| mfa_serial(desk, serial, place, base_role.is_some()));
     let text = |value: Option<(String, Place)>| value.map(|(text, _)| text);
     Aws {
         base_role,
@@ -103,8 +104,42 @@ fn aws(desk: &mut Desk<'_>, entry: &Entry) -> Aws {
         region: text(region),
         role_prefix: role_prefix.map(|(prefix, _)| prefix).filter(|prefix| arn::is_prefix(prefix)),
         sts_endpoint: text(sts_endpoint),
-        mfa_serial: None,
+        mfa_serial,
     }
+}
+
+/// STS's SerialNumber: the ARN of a virtual device, or what is printed on a hardware one.
+fn mfa_serial(desk: &mut Desk<'_>, serial: String, place: Place, base_is_a_role: bool) -> Option<String> {
+    const SHAPE: &str = "expected `arn:aws:iam::ACCOUNT:mfa/NAME`, or the serial number of a hardware device";
+    if base_is_a_role {
+        desk.refuse(place, "`mfa_serial` beside `base_role`")
+            .label("a role has no MFA device: it is of a base identity that is an IAM user")
+            .help("drop one of the two");
+        return None;
+    }
+    let parts: Vec<&str> = serial.splitn(6, ':').collect();
+    let wrong = match parts[..] {
+        ["arn", _, "iam", "", account, device] => match arn::check_account(account) {
+            Err(bad) => Some(bad.label),
+            Ok(()) if device.starts_with("u2f/") => {
+                Some("a security key gives no codes, and STS takes nothing else: expected an `mfa/` device".to_owned())
+            }
+            Ok(()) if device.strip_prefix("mfa/").is_none_or(str::is_empty) => Some(SHAPE.to_owned()),
+            Ok(()) => None,
+        },
+        ["arn", ..] => Some(SHAPE.to_owned()),
+        _ => None,
+    };
+    let odd = serial.chars().find(|letter| !arn::is_word(*letter) && !":/".contains(*letter));
+    let length = serial.chars().count();
+    let label = match (wrong, odd) {
+        (Some(label), _) => label,
+        (None, Some(odd)) => format!("`{}` cannot be in it: {SHAPE}", odd.escape_debug()),
+        (None, None) if !(9..=256).contains(&length) => format!("it has {length}; STS takes 9 to 256 characters"),
+        (None, None) => return Some(serial),
+    };
+    desk.refuse(place, format!("`{serial}` is not an MFA device")).label(label);
+    None
 }
 
 /// `xx-word-1`, `xx-iso-word-1`.

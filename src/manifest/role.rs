@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::node::{Entry, Node, Place, Table, Value};
 use super::service::{Surroundings, inherits_instead};
 use super::words::Section;
-use super::{Delivery, Role, RoleArn, Token, arn};
+use super::{Delivery, Role, RoleArn, Token, arn, session};
 
 pub(super) const DURATION: Duration = Duration::from_hours(1);
 pub(super) const SESSION_NAME: &str = "devsup-{user}-{service}";
@@ -23,7 +23,7 @@ const POLICY_LENGTH: usize = 2048;
 pub(super) fn read(desk: &mut Desk<'_>, service: &str, table: &Table, around: &Surroundings<'_>) -> Option<Role> {
     let entry = table.get("role")?;
     if let Value::Text(_) = entry.node.value {
-        let arn = arn(desk, &entry.node, around)?;
+        let arn = arn(desk, "role", &entry.node, around)?;
         return (!inherits_instead(desk, table, entry.key)).then(|| plain(arn));
     }
     let Value::Table(keys) = &entry.node.value else {
@@ -36,7 +36,7 @@ pub(super) fn read(desk: &mut Desk<'_>, service: &str, table: &Table, around: &S
         let _settings = settings(desk, service, keys, around, RoleArn::checked(""));
         return None;
     };
-    let arn = arn(desk, &arn_entry.node, around);
+    let arn = arn(desk, "role", &arn_entry.node, around);
     let role = settings(desk, service, keys, around, arn.clone().unwrap_or_else(|| RoleArn::checked("")));
     let inherits = inherits_instead(desk, table, arn_entry.key);
     arn.filter(|_| !inherits).map(|_| role)
@@ -94,9 +94,10 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
         }
     }
     role.external_id = get("external_id").and_then(|node| external_id(desk, node));
-    if let Some(name) = get("session_name").and_then(|node| session_name(desk, node, service, around)) {
+    if let Some(name) = get("session_name").and_then(|node| pattern(desk, "session_name", node, service, around)) {
         role.session_name = name;
     }
+    session::read(desk, service, keys, around, &mut role);
     role.policy = get("policy").and_then(|node| policy(desk, node));
     role.policy_arns = get("policy_arns").map(|node| policy_arns(desk, node)).unwrap_or_default();
     let managed: usize = role.policy_arns.iter().map(|arn| arn.chars().count()).sum();
@@ -110,8 +111,9 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
     role
 }
 
-fn arn(desk: &mut Desk<'_>, node: &Node, around: &Surroundings<'_>) -> Option<RoleArn> {
-    let text = desk.raw("role", node)?.to_owned();
+/// A role's ARN, or what follows `role_prefix`.
+pub(super) fn arn(desk: &mut Desk<'_>, key: &str, node: &Node, around: &Surroundings<'_>) -> Option<RoleArn> {
+    let text = desk.raw(key, node)?.to_owned();
     let whole = match around.role_prefix {
         Some(prefix) if !text.starts_with("arn:") && !text.is_empty() => {
             format!("{prefix}{}", text.trim_start_matches('/'))
@@ -168,8 +170,15 @@ fn limits(
     Some(())
 }
 
-fn session_name(desk: &mut Desk<'_>, node: &Node, service: &str, around: &Surroundings<'_>) -> Option<String> {
-    let text = desk.raw("session_name", node)?.to_owned();
+/// A name of 2 to 64 letters in which places are filled in at every ask.
+pub(super) fn pattern(
+    desk: &mut Desk<'_>,
+    key: &str,
+    node: &Node,
+    service: &str,
+    around: &Surroundings<'_>,
+) -> Option<String> {
+    let text = desk.raw(key, node)?.to_owned();
     let user = (desk.env)("USER").or_else(|| (desk.env)("LOGNAME")).unwrap_or_else(|| "user".into());
     // The host is not known here: one letter, so that no name is refused for a machine it does not run on.
     let values = [user.as_str(), service, "h", around.project];
@@ -181,11 +190,11 @@ fn session_name(desk: &mut Desk<'_>, node: &Node, service: &str, around: &Surrou
     if let Some(open) = expanded.find('{') {
         let end = expanded[open..].find('}').map_or(expanded.len(), |end| open + end + 1);
         let unknown = expanded[open..end].to_owned();
-        let draft = desk.refuse(node.place, format!("`{unknown}` is not known in `session_name`"));
+        let draft = desk.refuse(node.place, format!("`{unknown}` is not known in `{key}`"));
         draft.label("expected `{user}`, `{service}`, `{host}` or `{project}`");
         return None;
     }
-    limits(desk, "session_name", node.place, &expanded, 2..=64, "")?;
+    limits(desk, key, node.place, &expanded, 2..=64, "")?;
     Some(text)
 }
 

@@ -2,8 +2,11 @@
 //! read by hand, for better errors. A test keeps their keys equal to the reader's.
 #![expect(dead_code, reason = "read by schemars' derive only")]
 
+mod role;
+
 use std::collections::BTreeMap;
 
+use role::Role;
 use schemars::JsonSchema;
 
 /// The schema, pretty-printed, ends with a newline.
@@ -60,6 +63,9 @@ struct Aws {
     role_prefix: Option<String>,
     /// Another address of STS, such as a VPC endpoint.
     sts_endpoint: Option<String>,
+    /// Of a base identity that is an IAM user: the device whose codes `devsup creds --mfa` asks for. Not beside `base_role`.
+    #[schemars(length(min = 9, max = 256))]
+    mfa_serial: Option<String>,
 }
 
 /// One service.
@@ -350,51 +356,7 @@ enum Amount {
 #[schemars(untagged)]
 enum RoleOrArn {
     Arn(String),
-    Role(Role),
-}
-
-/// Everything AssumeRole is asked with.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Role {
-    /// `arn:aws:iam::033145145979:role/service-a`, or what follows `role_prefix`.
-    arn: Option<String>,
-    /// 15m to 12h; AWS caps it at 1h when the base identity is itself a role.
-    #[schemars(extend("default" = "1h"))]
-    duration: Option<String>,
-    /// How long before the lease ends the service is replaced. Default: a sixth of its life, at least 5m.
-    rotate_before: Option<String>,
-    /// How credentials reach the process.
-    #[schemars(extend("default" = "env"))]
-    delivery: Option<Delivery>,
-    /// With `delivery = "endpoint"`: the token in a variable, or in a private file.
-    #[schemars(extend("default" = "env"))]
-    token: Option<Token>,
-    /// What the role's trust policy asks of third parties.
-    #[schemars(length(min = 2, max = 1224))]
-    external_id: Option<String>,
-    /// What CloudTrail shows; `{user}`, `{service}`, `{host}` and `{project}` are filled in.
-    #[schemars(extend("default" = "devsup-{user}-{service}"))]
-    session_name: Option<String>,
-    /// A session policy that narrows the role: inline JSON, or the path of a file.
-    policy: Option<String>,
-    /// Managed policies that narrow the role, at most 10.
-    policy_arns: Option<OneOrMany>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Delivery {
-    Env,
-    Endpoint,
-    Process,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Token {
-    Env,
-    File,
+    Role(Box<Role>),
 }
 
 /// What the embedded AWS of `--sandbox` holds.

@@ -43,7 +43,7 @@ impl Section {
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Top => &["name", "aws", "defaults", "services", "access", "logs", "sandbox"],
-            Self::Aws => &["base_role", "profile", "region", "role_prefix", "sts_endpoint"],
+            Self::Aws => &["base_role", "profile", "region", "role_prefix", "sts_endpoint", "mfa_serial"],
             Self::Service => &[
                 "command",
                 "working_dir",
@@ -83,6 +83,10 @@ impl Section {
                 "session_name",
                 "policy",
                 "policy_arns",
+                "via",
+                "source_identity",
+                "tags",
+                "transitive_tags",
             ],
             Self::Backoff => &["first", "max", "reset_after"],
             Self::Dependency => &["condition", "restart"],
@@ -102,10 +106,10 @@ impl Section {
     /// Keys of the design that this version refuses by name.
     pub(super) fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Aws => &["mfa_serial"],
             Self::Service => &["ports", "replace"],
-            Self::Role => &["via", "source_identity", "tags", "transitive_tags"],
             Self::Top
+            | Self::Aws
+            | Self::Role
             | Self::Backoff
             | Self::Dependency
             | Self::Ready

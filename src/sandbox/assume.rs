@@ -10,6 +10,7 @@ use super::config::Config;
 use super::identity::Principal;
 use super::policy::Policy;
 use super::refusal::Refusal;
+use super::session::Carried;
 use super::sts::Form;
 
 /// When the request names no DurationSeconds, and a role no MaxSessionDuration.
@@ -25,15 +26,24 @@ pub(super) struct Assume {
     /// How full the session policy is, in percent, when one was sent.
     pub(super) packed: Option<usize>,
     pub(super) policy: Option<Policy>,
-    pub(super) source_identity: Option<String>,
+    pub(super) carried: Carried,
 }
 
 /// Checks the request in AWS's order: its form, its policy, who may, then how long.
-pub(super) fn check(config: &Config, denied: bool, caller: &Principal, form: &Form) -> Result<Assume, Refusal> {
+pub(super) fn check(
+    config: &Config,
+    denied: bool,
+    caller: &Principal,
+    carried: &Carried,
+    form: &Form,
+) -> Result<Assume, Refusal> {
     let (role_arn, session) = names(form)?;
     let asked = duration(config, form)?;
-    let (policy, packed) = policy(form)?;
-    if denied || !trusted(config, caller, &role_arn) || !right_external_id(config, &role_arn, form) {
+    let (policy, characters) = policy(form)?;
+    let next = carried.next(form)?;
+    let packed = next.packed(characters)?;
+    let may = trusted(config, caller, &role_arn) && shown_where_wanted(config, caller, carried);
+    if denied || !may || !right_external_id(config, &role_arn, form) {
         return Err(Refusal::denied(format!(
             "User: {} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
             caller.arn
@@ -46,9 +56,9 @@ pub(super) fn check(config: &Config, denied: bool, caller: &Principal, form: &Fo
         role_arn,
         session,
         life: asked.min(config.lease),
-        packed,
+        packed: packed.or_else(|| form.keys().any(|key| key.starts_with("PolicyArns.")).then_some(1)),
         policy,
-        source_identity: form.get("SourceIdentity").cloned(),
+        carried: next,
     })
 }
 
@@ -68,13 +78,19 @@ fn names(form: &Form) -> Result<(String, String), Refusal> {
         length("externalId", id, 2, 1224, &mut broken);
         pattern("externalId", id, "[\\w+=,.@:\\/-]*", |c| is_name(c) || matches!(c, ':' | '/'), &mut broken);
     }
-    match broken.len() {
-        0 if !arn.starts_with("arn:") || arn.split(':').count() < 6 => {
-            Err(Refusal::invalid(format!("{arn} is invalid")))
-        }
-        0 => Ok((arn.to_owned(), session.to_owned())),
-        1 => Err(Refusal::invalid(format!("1 validation error detected: {}", broken[0]))),
-        count => Err(Refusal::invalid(format!("{count} validation errors detected: {}", broken.join("; ")))),
+    settled(&broken)?;
+    if !arn.starts_with("arn:") || arn.split(':').count() < 6 {
+        return Err(Refusal::invalid(format!("{arn} is invalid")));
+    }
+    Ok((arn.to_owned(), session.to_owned()))
+}
+
+/// Fine when nothing is broken.
+pub(super) fn settled(broken: &[String]) -> Result<(), Refusal> {
+    match broken {
+        [] => Ok(()),
+        [one] => Err(Refusal::invalid(format!("1 validation error detected: {one}"))),
+        many => Err(Refusal::invalid(format!("{} validation errors detected: {}", many.len(), many.join("; ")))),
     }
 }
 
@@ -88,7 +104,7 @@ fn required<'a>(form: &'a Form, key: &str, member: &str, broken: &mut Vec<String
     )
 }
 
-fn length(member: &str, value: &str, least: usize, most: usize, broken: &mut Vec<String>) {
+pub(super) fn length(member: &str, value: &str, least: usize, most: usize, broken: &mut Vec<String>) {
     let count = value.chars().count();
     let bound = if count < least {
         format!("greater than or equal to {least}")
@@ -100,7 +116,13 @@ fn length(member: &str, value: &str, least: usize, most: usize, broken: &mut Vec
     broken.push(format!("Value '{value}' at '{member}' failed to satisfy constraint: Member must have length {bound}"));
 }
 
-fn pattern(member: &str, value: &str, shown: &str, allowed: impl Fn(char) -> bool, broken: &mut Vec<String>) {
+pub(super) fn pattern(
+    member: &str,
+    value: &str,
+    shown: &str,
+    allowed: impl Fn(char) -> bool,
+    broken: &mut Vec<String>,
+) {
     if !value.chars().all(allowed) {
         broken.push(format!(
             "Value '{value}' at '{member}' failed to satisfy constraint: Member must satisfy regular expression pattern: {shown}"
@@ -108,7 +130,7 @@ fn pattern(member: &str, value: &str, shown: &str, allowed: impl Fn(char) -> boo
     }
 }
 
-fn is_name(c: char) -> bool {
+pub(super) fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | ',' | '.' | '@' | '-')
 }
 
@@ -132,12 +154,9 @@ fn duration(config: &Config, form: &Form) -> Result<Duration, Refusal> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// The session policy, and how full it is.
-fn policy(form: &Form) -> Result<(Option<Policy>, Option<usize>), Refusal> {
-    let Some(text) = form.get("Policy") else {
-        let packed = form.keys().any(|key| key.starts_with("PolicyArns.") || key.starts_with("Tags."));
-        return Ok((None, packed.then_some(1)));
-    };
+/// The session policy, and how long it is.
+fn policy(form: &Form) -> Result<(Option<Policy>, usize), Refusal> {
+    let Some(text) = form.get("Policy") else { return Ok((None, 0)) };
     let characters = text.chars().count();
     if characters > POLICY_CHARACTERS {
         return Err(Refusal::invalid(format!(
@@ -149,7 +168,7 @@ fn policy(form: &Form) -> Result<(Option<Policy>, Option<usize>), Refusal> {
         let what = format!("Syntax errors in policy: {error}");
         Refusal::new(StatusCode::BAD_REQUEST, "MalformedPolicyDocument", what)
     })?;
-    Ok((Some(policy), Some((characters * 100 / POLICY_CHARACTERS).max(1))))
+    Ok((Some(policy), characters))
 }
 
 /// The base identity may assume every role of the manifest; others only where `trusts` names their role.
@@ -158,6 +177,11 @@ fn trusted(config: &Config, caller: &Principal, role_arn: &str) -> bool {
     config.roles.iter().any(|known| known == role_arn)
         && (who == config.base_role_arn
             || config.trusts.get(role_arn).is_some_and(|roles| roles.iter().any(|role| role == who)))
+}
+
+/// A user with an MFA device must have shown its code.
+fn shown_where_wanted(config: &Config, caller: &Principal, carried: &Carried) -> bool {
+    config.mfa_serial.is_none() || caller.role.is_some() || carried.mfa
 }
 
 fn right_external_id(config: &Config, role_arn: &str, form: &Form) -> bool {
@@ -198,7 +222,7 @@ mod tests {
                 form.insert((*key).into(), (*value).into())
             };
         }
-        check(config, false, caller, &form).map_err(|refusal| refusal.to_string())
+        check(config, false, caller, &Carried::default(), &form).map_err(|refusal| refusal.to_string())
     }
 
     fn dev() -> Principal {

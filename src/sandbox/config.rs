@@ -35,9 +35,20 @@ pub struct Config {
     /// Role ARN to its MaxSessionDuration; 1 h where it is not named. Looked at when `strict`.
     #[serde(default)]
     pub max_session: BTreeMap<String, Duration>,
+    /// The base identity is an IAM user who must show a code of this device before it may assume a role.
+    #[serde(default)]
+    pub mfa_serial: Option<String>,
+    /// The longest session that a code opens.
+    #[serde(default = "day_and_a_half")]
+    pub mfa_lasts: Duration,
     /// What is wrong from the start on.
     #[serde(default)]
     pub faults: Faults,
+}
+
+/// What AWS allows a user.
+fn day_and_a_half() -> Duration {
+    Duration::from_hours(36)
 }
 
 impl Default for Config {
@@ -54,6 +65,8 @@ impl Default for Config {
             external_ids: BTreeMap::new(),
             trusts: BTreeMap::new(),
             max_session: BTreeMap::new(),
+            mfa_serial: None,
+            mfa_lasts: day_and_a_half(),
             faults: Faults::default(),
         }
     }
@@ -61,8 +74,10 @@ impl Default for Config {
 
 impl From<SandboxPlan> for Config {
     fn from(plan: SandboxPlan) -> Self {
-        let SandboxPlan { region, account, base_role_arn, roles, external_ids, buckets, lease, strict, port } = plan;
-        Self { region, account, base_role_arn, roles, buckets, lease, strict, port, external_ids, ..Self::default() }
+        let SandboxPlan { region, account, base_role_arn, roles, .. } = plan;
+        let SandboxPlan { external_ids, trusts, mfa_serial, buckets, lease, strict, port, .. } = plan;
+        let known = Self { region, account, base_role_arn, roles, buckets, lease, strict, port, ..Self::default() };
+        Self { external_ids, trusts, mfa_serial, ..known }
     }
 }
 

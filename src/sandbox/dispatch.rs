@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::s3::{self, Success};
 use super::s3_operation::Address;
 use super::world::World;
-use super::{admin, sigv4, sts};
+use super::{admin, iam, sigv4, sts};
 
 /// The largest object.
 const LARGE: usize = 64 << 20;
@@ -47,6 +47,7 @@ where
         match whom(&parts) {
             Whom::Sts => for_sts(&world, &parts, body, &id).await?,
             Whom::S3 => for_s3(&world, &parts, body, &id).await?,
+            Whom::Iam => for_iam(&world, &parts, body, &id).await,
             Whom::Nobody(service) => nobody(&parts, &service, &id),
         }
     };
@@ -60,6 +61,7 @@ where
 enum Whom {
     Sts,
     S3,
+    Iam,
     /// One the sandbox does not have.
     Nobody(String),
 }
@@ -69,6 +71,7 @@ fn whom(parts: &Parts) -> Whom {
         return match claims.service.as_str() {
             "sts" => Whom::Sts,
             "s3" => Whom::S3,
+            "iam" => Whom::Iam,
             _ => Whom::Nobody(claims.service),
         };
     }
@@ -107,6 +110,24 @@ where
     };
     header(&mut response, "x-amzn-requestid", id);
     Ok(response)
+}
+
+/// No fault strikes it: it is asked only why STS refuses.
+async fn for_iam<B>(world: &World, parts: &Parts, body: B, id: &str) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let outcome = match read(body, SMALL).await {
+        Err(refusal) => Err(refusal),
+        Ok(body) => iam::answer(world, parts, &body, &sts::form(parts, &body), id),
+    };
+    let mut response = match outcome {
+        Ok(xml) => reply(StatusCode::OK, "text/xml", xml),
+        Err(refusal) => reply(refusal.status, "text/xml", refusal.sts_xml(id)),
+    };
+    header(&mut response, "x-amzn-requestid", id);
+    response
 }
 
 async fn for_s3<B>(world: &World, parts: &Parts, body: B, id: &str) -> Result<Response<Full<Bytes>>, Dropped>
@@ -149,7 +170,7 @@ where
 
 /// A service the sandbox does not have: said in the protocol the client speaks, so that its SDK can show it.
 fn nobody(parts: &Parts, service: &str, id: &str) -> Response<Full<Bytes>> {
-    let message = format!("the sandbox has sts and s3 only, not `{service}`");
+    let message = format!("the sandbox has sts, s3 and a little iam only, not `{service}`");
     let content = sigv4::text(&parts.headers, "content-type").unwrap_or_default();
     let refusal = Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message);
     let mut response = if content.contains("json") {

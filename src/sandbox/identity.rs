@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::policy::Policy;
+use super::session::Carried;
 
 /// Expired keys are remembered this long, so that their owner hears ExpiredToken and not that they never were.
 const REMEMBER: Duration = Duration::from_hours(1);
@@ -72,6 +73,7 @@ pub(super) struct Key {
     pub(super) token: Option<SecretString>,
     /// Narrows what the role may do.
     pub(super) policy: Option<Policy>,
+    pub(super) carried: Carried,
     /// On the server's true clock; `None` never ends.
     pub(super) expires: Option<Duration>,
 }
@@ -87,6 +89,7 @@ impl Key {
                 Token::Without => None,
             },
             policy: None,
+            carried: Carried::default(),
             expires,
         })
     }

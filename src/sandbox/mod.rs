@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! server ─▶ dispatch ─▶ admin                      /_sandbox/…
-//!                    ├▶ sts ─▶ assume              who may assume what, for how long, with which policy
+//!                    ├▶ sts ─▶ assume, session     who may assume what, for how long, with which policy, tags, code
+//!                    ├▶ iam                        a role's trust policy, to those who look why they are refused
 //!                    └▶ s3 ─▶ s3_list, objects     allowed by role and session policy (s3_operation), in memory
 //!           world: keys (identity), faults, calls, objects, the clock; sigv4 says who signed
 //! ```
@@ -24,6 +25,7 @@ mod chunked;
 mod config;
 mod dispatch;
 mod faults;
+mod iam;
 mod identity;
 mod objects;
 mod policy;
@@ -32,6 +34,7 @@ mod s3;
 mod s3_list;
 mod s3_operation;
 mod server;
+mod session;
 mod sigv4;
 mod sts;
 mod world;

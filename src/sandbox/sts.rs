@@ -12,10 +12,14 @@ use super::faults::Strike;
 use super::identity::{Key, Principal, Token};
 use super::policy::Policy;
 use super::refusal::{Distrust, Refusal};
+use super::session::{Carried, shown};
 use super::sigv4;
 use super::world::{Caller, World};
 use super::xml::element;
 use crate::sys::clock;
+
+/// GetSessionToken's own default.
+const HALF_DAY: Duration = Duration::from_hours(12);
 
 /// The parameters of one request.
 pub(super) type Form = BTreeMap<String, String>;
@@ -60,7 +64,7 @@ pub(super) fn answer(
         "GetCallerIdentity" => {
             format!("{}{}{}", element("Arn", &who.arn), element("UserId", &who.id), element("Account", &who.account))
         }
-        "GetSessionToken" => session_token(world, who)?,
+        "GetSessionToken" => session_token(world, &caller, form)?,
         "" => return Err(Refusal::new(StatusCode::BAD_REQUEST, "MissingAction", "the request names no Action")),
         other => {
             let message = format!(
@@ -87,33 +91,44 @@ pub(super) fn named(action: &str) -> &str {
 fn assume_role(world: &World, caller: &Caller, form: &Form) -> Result<String, Refusal> {
     let denied =
         form.get("RoleArn").is_some_and(|arn| world.gate().denies(arn) || !caller.in_scope("sts:AssumeRole", arn));
-    let asked = assume::check(&world.config, denied, &caller.principal, form)?;
+    let asked = assume::check(&world.config, denied, &caller.principal, &caller.carried, form)?;
     let principal = Principal::session_of(&asked.role_arn, &asked.session);
     let user = format!(
         "<AssumedRoleUser>{}{}</AssumedRoleUser>",
         element("AssumedRoleId", &principal.id),
         element("Arn", &principal.arn)
     );
-    let credentials = credentials(world, principal, asked.life, asked.policy)?;
+    let source =
+        asked.carried.source_identity.as_ref().map(|source| element("SourceIdentity", source)).unwrap_or_default();
+    let credentials = credentials(world, principal, asked.life, asked.policy, asked.carried)?;
     let packed = asked.packed.map(|size| element("PackedPolicySize", &size.to_string())).unwrap_or_default();
-    let source = asked.source_identity.map(|source| element("SourceIdentity", &source)).unwrap_or_default();
     Ok(format!("{user}{credentials}{packed}{source}"))
 }
 
-/// As AWS has it, a user may ask for one, and a role's session may not.
-fn session_token(world: &World, caller: &Principal) -> Result<String, Refusal> {
-    if caller.role.is_some() {
+/// As AWS has it, a user may ask for one, and a role's session may not. With a code it lasts as long as was asked.
+fn session_token(world: &World, caller: &Caller, form: &Form) -> Result<String, Refusal> {
+    if caller.principal.role.is_some() {
         return Err(Refusal::denied("Cannot call GetSessionToken with session credentials"));
     }
-    credentials(world, caller.clone(), world.config.lease, None)
+    let mfa = shown(world.config.mfa_serial.as_deref(), form)?;
+    let asked =
+        form.get("DurationSeconds").and_then(|seconds| seconds.parse().ok()).map_or(HALF_DAY, Duration::from_secs);
+    let life = if mfa { asked.min(world.config.mfa_lasts) } else { world.config.lease };
+    credentials(world, caller.principal.clone(), life, None, Carried { mfa, ..Carried::default() })
 }
 
 /// A new key. It is good until `life` after now, so never shorter than the Expiration that is told, which has no fractions.
-fn credentials(world: &World, principal: Principal, life: Duration, policy: Option<Policy>) -> Result<String, Refusal> {
+fn credentials(
+    world: &World,
+    principal: Principal,
+    life: Duration,
+    policy: Option<Policy>,
+    carried: Carried,
+) -> Result<String, Refusal> {
     let now = clock::realtime();
     let expires = now + life.max(Duration::from_secs(1));
     let key = Key::new(principal, Token::With, Some(expires)).map_err(|_| Refusal::internal("no randomness"))?;
-    let key = Key { policy, ..key };
+    let key = Key { policy, carried, ..key };
     let xml = format!(
         "<Credentials>{}{}{}{}</Credentials>",
         element("AccessKeyId", &key.id),

@@ -15,6 +15,7 @@ use super::identity::{Key, Keys, Principal, Token};
 use super::objects::Objects;
 use super::policy::Policy;
 use super::refusal::Distrust;
+use super::session::Carried;
 use super::sigv4::{Claims, Signer};
 use crate::sys::clock;
 
@@ -34,6 +35,7 @@ pub(super) struct World {
 pub(super) struct Caller {
     pub(super) principal: Principal,
     pub(super) policy: Option<Policy>,
+    pub(super) carried: Carried,
     pub(super) signer: Signer,
 }
 
@@ -133,7 +135,7 @@ impl World {
         if key.expires.is_some_and(|expires| clock::realtime() >= expires) {
             return Err(Distrust::Expired);
         }
-        Ok(Caller { principal: key.principal, policy: key.policy, signer })
+        Ok(Caller { principal: key.principal, policy: key.policy, carried: key.carried, signer })
     }
 
     fn check_time(&self, claims: &Claims) -> Result<(), Distrust> {

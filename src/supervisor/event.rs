@@ -140,6 +140,17 @@ pub struct Refusal {
     pub at: Wall,
 }
 
+impl Refusal {
+    /// No base identity has shown its MFA code yet, or not lately.
+    pub const MFA_REQUIRED: &str = "MfaRequired";
+    pub const MFA_EXPIRED: &str = "MfaExpired";
+
+    /// Does it wait for nothing but a person's MFA code?
+    pub fn wants_code(&self) -> bool {
+        [Self::MFA_REQUIRED, Self::MFA_EXPIRED].contains(&self.code.as_str())
+    }
+}
+
 /// Facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

@@ -116,6 +116,9 @@ impl Supervisor {
             State::Waiting => match self.waits(slot, now) {
                 Waits::Dependency(unmet) => unmet.status(),
                 Waits::Credentials => match &slot.refused {
+                    Some(refused) if !startable(slot, now) && refused.refusal.wants_code() => {
+                        "waiting for an MFA code: devsup creds --mfa".into()
+                    }
                     Some(refused) if !startable(slot, now) => {
                         format!("waiting for credentials: {}", refused.refusal.code)
                     }

@@ -75,6 +75,9 @@ fn credentials(slot: &Slot, now: Now) -> String {
 
 fn asks_again(slot: &Slot, now: Now) -> Option<String> {
     let refused = slot.refused.as_ref()?;
+    if refused.refusal.wants_code() {
+        return Some("asks again as soon as `devsup creds --mfa` has taken a code".into());
+    }
     let wait = round_up(refused.retry_at.since(now.mono));
     Some(format!("asks again in {wait}, or `devsup creds {} --refresh`", slot.name()))
 }

@@ -2,6 +2,8 @@
 
 mod answers;
 mod base;
+mod chains;
+mod examine;
 mod leases;
 mod story;
 mod whoami;

@@ -7,6 +7,7 @@ mod credentials;
 mod environment;
 mod identity;
 mod logs;
+mod mfa;
 mod order;
 mod process;
 mod profile;

@@ -1,5 +1,6 @@
 //! What went wrong, as the SDK reports it, without its types.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -7,6 +8,10 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::super::chain::{Missing, innermost};
+use super::super::examine::Findings;
+use super::kind::{Kind, Side};
+use crate::aws::route::Step;
+use crate::manifest::Role;
 use crate::supervisor::Refusal;
 
 /// Why there is no answer that can be used. No Debug: an answer may quote the request it refuses.
@@ -19,6 +24,19 @@ pub(in crate::aws) enum Failure {
     NoBase(Missing),
     /// Already a refusal.
     Refused(Box<Refusal>),
+    /// One AssumeRole of a chain.
+    Hop(Box<Hop>),
+}
+
+/// Which AssumeRole of a chain failed, and how.
+#[derive(Clone)]
+pub(in crate::aws) struct Hop {
+    pub(in crate::aws) failure: Failure,
+    pub(in crate::aws) role: Role,
+    /// Who asked, when it was a role on the way.
+    pub(in crate::aws) caller: Option<String>,
+    pub(in crate::aws) number: usize,
+    pub(in crate::aws) of: usize,
 }
 
 /// What AWS, or something before it, said.
@@ -32,6 +50,8 @@ pub(in crate::aws) struct Answer {
     pub(in crate::aws) retry_after: Option<Duration>,
     /// Local clock − the answer's Date.
     pub(in crate::aws) skew_ms: Option<i64>,
+    /// What was looked up about it, where AWS does not say enough.
+    pub(in crate::aws) found: Option<Arc<Findings>>,
 }
 
 impl Failure {
@@ -66,20 +86,51 @@ impl Failure {
 
     /// The base is itself a role, so AWS gives one hour at most.
     pub(in crate::aws) fn is_chain_limit(&self) -> bool {
-        matches!(self, Self::Answer(answer) if answer.message.as_deref().is_some_and(super::kind::is_chain_limit))
+        self.answer().and_then(|answer| answer.message.as_deref()).is_some_and(super::kind::is_chain_limit)
     }
 
     /// AccessDenied without a word of who asked.
     pub(in crate::aws) fn wants_caller(&self) -> bool {
-        self.code() == Some("AccessDenied")
-            && matches!(self, Self::Answer(answer) if answer.message.as_deref().and_then(super::kind::caller_in).is_none())
+        self.code() == Some("AccessDenied") && self.caller().is_none()
+    }
+
+    /// Whom AWS names as the caller.
+    pub(in crate::aws) fn caller(&self) -> Option<&str> {
+        self.answer().and_then(|answer| answer.message.as_deref()).and_then(super::kind::caller_in)
+    }
+
+    /// AccessDenied, and AWS does not say which side.
+    pub(in crate::aws) fn is_untold(&self) -> bool {
+        self.answer().is_some_and(|answer| Kind::of(answer) == Kind::Denied(Side::Untold))
+    }
+
+    /// With what was found about it.
+    pub(in crate::aws) fn found(self, findings: Arc<Findings>) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(Answer { found: Some(findings), ..answer }),
+            other => other,
+        }
+    }
+
+    /// Of a chain: where it was. Alone: as it is.
+    pub(in crate::aws) fn on_hop(self, step: &Step, caller: Option<&str>) -> Self {
+        if step.of == 1 {
+            return self;
+        }
+        let (role, caller) = (step.role.clone(), caller.map(str::to_owned));
+        Self::Hop(Box::new(Hop { failure: self, role, caller, number: step.number, of: step.of }))
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Hop(hop) => hop.failure.answer(),
+            _ => None,
+        }
     }
 
     fn code(&self) -> Option<&str> {
-        match self {
-            Self::Answer(answer) => answer.plain_code(),
-            _ => None,
-        }
+        self.answer()?.plain_code()
     }
 }
 
@@ -96,6 +147,7 @@ impl Answer {
             request_id,
             retry_after: wait.or_else(seconds),
             skew_ms: header("date").and_then(date_ms).map(|date| local_ms - date),
+            found: None,
         }
     }
 

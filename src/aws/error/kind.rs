@@ -8,6 +8,12 @@ use crate::manifest::Secs;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Denied(Side),
+    /// The MFA code was not the one of this half minute.
+    WrongCode,
+    /// No code of this device is taken: it is another user's, or none.
+    WrongDevice,
+    /// A session asked for a session: MFA is for a user's own keys.
+    NotAUser,
     /// DurationSeconds over the role's own maximum.
     TooLong,
     /// DurationSeconds over the hour that a chained role may have.
@@ -50,6 +56,9 @@ impl Kind {
         let text = answer.message.as_deref().unwrap_or_default();
         let Some(code) = answer.plain_code() else { return Self::Foreign };
         match code {
+            "AccessDenied" if text.contains("invalid MFA one time pass code") => Self::WrongCode,
+            "AccessDenied" if text.contains("MultiFactorAuthentication failed") => Self::WrongDevice,
+            "AccessDenied" if text.contains("GetSessionToken with session credentials") => Self::NotAUser,
             "AccessDenied" | "UnauthorizedOperation" | "Unauthorized" => Self::Denied(side(text)),
             "Validation" | "ValidationError" if is_chain_limit(text) => Self::ChainLimit,
             "Validation" | "ValidationError" if text.contains("MaxSessionDuration") => Self::TooLong,
@@ -91,7 +100,14 @@ impl Kind {
             Self::Denied(Side::Target) | Self::TooLong => Some("target"),
             Self::Denied(Side::Organisation) => Some("organisation"),
             Self::Denied(Side::Endpoint) | Self::Foreign => Some("network"),
-            Self::UnknownKey | Self::Expired | Self::Clock | Self::Signature | Self::NoCredentials => Some("caller"),
+            Self::WrongCode
+            | Self::WrongDevice
+            | Self::NotAUser
+            | Self::UnknownKey
+            | Self::Expired
+            | Self::Clock
+            | Self::Signature
+            | Self::NoCredentials => Some("caller"),
             _ => None,
         }
     }
@@ -100,7 +116,15 @@ impl Kind {
     pub(super) fn sentence(self, answer: &Answer, text: &str, about: &About<'_>) -> String {
         let (role, who) = (about.role_arn(), about.who());
         match self {
-            Self::Denied(side) => denied(side, role, &who),
+            Self::Denied(side) => {
+                let found = answer.found.as_ref().and_then(|found| found.sentences.first());
+                denied(side, role, &who) + &found.map_or_else(String::new, |found| format!(": {found}"))
+            }
+            Self::WrongCode => format!("AWS does not take this MFA code of `{}`", device(about)),
+            Self::WrongDevice => format!("AWS cannot check a code of `{}` for {who}", device(about)),
+            Self::NotAUser => {
+                format!("{who} is itself a session: an MFA code opens one for an IAM user's own keys only")
+            }
             Self::TooLong => format!("`{role}` does not allow sessions of {}", asked(about)),
             Self::ChainLimit => {
                 format!("a role assumed by a role lasts an hour at most, and {} were asked for", asked(about))
@@ -214,6 +238,10 @@ pub(super) fn caller_in(text: &str) -> Option<&str> {
 
 fn asked(about: &About<'_>) -> String {
     about.role.map_or_else(|| "that length".to_owned(), |role| Secs(role.duration).to_string())
+}
+
+fn device<'a>(about: &'a About<'_>) -> &'a str {
+    about.mfa_serial.unwrap_or("the device")
 }
 
 fn region<'a>(about: &'a About<'_>) -> &'a str {

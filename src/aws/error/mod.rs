@@ -10,9 +10,12 @@ use std::time::Duration;
 mod failure;
 mod hint;
 mod kind;
+mod mfa;
 
+use failure::Hop;
 pub(super) use failure::{Answer, Failure, date_ms};
 use kind::Kind;
+pub(super) use mfa::{mfa_expired, mfa_required, no_mfa};
 
 use super::arn;
 use super::chain::{Missing, one_line};
@@ -35,6 +38,11 @@ pub(super) struct About<'a> {
     pub(super) sent_by: Option<&'static str>,
     pub(super) proxy: Option<String>,
     pub(super) region: Option<String>,
+    /// `[aws] mfa_serial`
+    pub(super) mfa_serial: Option<&'a str>,
+    pub(super) sandbox: bool,
+    /// How full session policy and tags of this role's last lease were, in percent.
+    pub(super) packed: Option<i32>,
     pub(super) at: Wall,
 }
 
@@ -50,6 +58,14 @@ impl About<'_> {
             (None, Some(role)) => role.to_owned(),
             (None, None) => "arn:aws:iam::<account of the base identity>:role/<base role>".to_owned(),
         }
+    }
+
+    /// What AssumeRole needs to be allowed beside itself, because the manifest uses it.
+    fn extra(&self) -> Vec<&'static str> {
+        let uses = |wanted: fn(&Role) -> bool, action| self.role.is_some_and(wanted).then_some(action);
+        let tags = uses(|role| !role.tags.is_empty(), "sts:TagSession");
+        let source = uses(|role| role.source_identity.is_some(), "sts:SetSourceIdentity");
+        tags.into_iter().chain(source).collect()
     }
 
     fn who(&self) -> String {
@@ -69,7 +85,16 @@ pub(super) fn refusal(failure: &Failure, about: &About<'_>) -> Refusal {
         Failure::Unreachable(what) => unreachable(what, about),
         Failure::NoBase(missing) => no_base(missing, about),
         Failure::Refused(refusal) => (**refusal).clone(),
+        Failure::Hop(hop) => on_hop(hop, about),
     }
+}
+
+/// Of a chain: every ARN in it is that hop's.
+fn on_hop(hop: &Hop, about: &About<'_>) -> Refusal {
+    let caller = hop.caller.clone().or_else(|| about.caller.clone());
+    let refused = refusal(&hop.failure, &About { role: Some(&hop.role), caller, ..about.clone() });
+    let message = format!("hop {} of {} to `{}`: {}", hop.number, hop.of, about.role_arn(), refused.message);
+    Refusal { message, ..refused }
 }
 
 fn answered(answer: &Answer, about: &About<'_>) -> Refusal {
@@ -77,7 +102,7 @@ fn answered(answer: &Answer, about: &About<'_>) -> Refusal {
     let text = answer.message.as_deref().map(one_line).unwrap_or_default();
     let caller = kind::caller_in(&text).map(str::to_owned).or_else(|| about.caller.clone());
     let about = About { caller: caller.clone(), ..about.clone() };
-    let side = kind.side();
+    let side = kind.side().or_else(|| answer.found.as_ref()?.side);
     Refusal {
         lasting: kind.lasting(),
         code: answer.code.clone().unwrap_or_else(|| format!("Http{}", answer.status)),

@@ -1,3 +1,5 @@
+mod session;
+
 use std::time::Duration;
 
 use super::*;
@@ -175,6 +177,43 @@ const CATALOGUE: &[Row] = &[
     (200, "", "", false, Some("network"), "HTTP 200", "it is not STS"),
     (403, "OptInRequired", "You are not subscribed", true, None, "not opted in", "opt the account in"),
     (403, "MissingAuthenticationToken", "Missing", true, Some("caller"), "no credentials", "devsup whoami"),
+    (
+        403,
+        "AccessDenied",
+        "MultiFactorAuthentication failed with invalid MFA one time pass code. ",
+        true,
+        Some("caller"),
+        "does not take this MFA code",
+        "devsup creds --mfa",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and \
+         associated with this user.",
+        true,
+        Some("caller"),
+        "cannot check a code",
+        "list-mfa-devices",
+    ),
+    (
+        403,
+        "AccessDenied",
+        "Cannot call GetSessionToken with session credentials",
+        true,
+        Some("caller"),
+        "itself a session",
+        "drop `[aws] mfa_serial`",
+    ),
+    (
+        400,
+        "InvalidParameterValue",
+        "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        true,
+        None,
+        "Duplicate tag keys",
+        "`tags`",
+    ),
     (418, "Teapot", "short and stout", true, None, "short and stout", ""),
 ];
 

@@ -1,5 +1,7 @@
 //! `devsup creds`.
 
+mod mfa;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -17,7 +19,7 @@ use crate::control::api::{CredentialsJson, Creds as Answer, Done, Service, Servi
 /// Each service's role, real identity, expiry and next rotation; what AWS refused and how to mend it
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The identity is asked of AWS with the service's own credentials. No secret is printed.\n\nExamples:\n  devsup creds\n  devsup creds a --refresh\n"
+    after_help = "The identity is asked of AWS with the service's own credentials. No secret is printed.\n`--mfa` shows AWS the code of `[aws] mfa_serial`: it asks for it, or reads it from a pipe.\n\nExamples:\n  devsup creds\n  devsup creds a --refresh\n  devsup creds --mfa\n"
 )]
 pub(crate) struct Creds {
     /// All that have a role, if none is named
@@ -26,12 +28,24 @@ pub(crate) struct Creds {
     /// Ask for fresh credentials now; runs that carry them in their environment are then replaced
     #[arg(long)]
     refresh: bool,
+    /// Give AWS an MFA code for the base identity; better typed when asked for than here
+    #[arg(
+        long,
+        value_name = "CODE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["services", "refresh"]
+    )]
+    mfa: Option<String>,
 }
 
 impl Creds {
     pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
         let connection = connect(context).await?;
         let before = look(context, &connection.client).await?;
+        if let Some(code) = self.mfa {
+            return mfa::run(context, &connection, &before, code).await;
+        }
         choose(&self.services, &before.services)?;
         if self.refresh {
             self.refresh(context, &connection, &before).await?;

@@ -41,6 +41,9 @@ pub(crate) struct Sandbox {
     /// Fault: its clock is so many seconds ahead (or behind, if negative)
     #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
     skew: i64,
+    /// The base identity is an IAM user who must show a code of this MFA device; it is 123456
+    #[arg(long, value_name = "SERIAL")]
+    mfa: Option<String>,
     /// Read a manifest that other people may write to
     #[arg(long)]
     insecure_manifest: bool,
@@ -92,7 +95,12 @@ impl Sandbox {
     }
 
     fn config(&self, context: &Context) -> Result<Config, Failure> {
-        let loaded = load(context, trust(self.insecure_manifest))?;
+        let mut loaded = load(context, trust(self.insecure_manifest))?;
+        if self.mfa.is_some() {
+            // A role has no device: then the base is a user.
+            loaded.manifest.aws.base_role = None;
+            loaded.manifest.aws.mfa_serial.clone_from(&self.mfa);
+        }
         let mut config = Config::from(loaded.manifest.sandbox_plan(context.globals.region.as_deref()));
         config.port = self.port;
         config.strict |= self.strict;

@@ -48,6 +48,7 @@ pub(super) fn router(caller: Caller, calls: mpsc::Sender<Call>) -> Router {
         .route("/v1/hold", command(Right::Operate, CommandRequest::Hold))
         .route("/v1/release", command(Right::Operate, CommandRequest::Release))
         .route("/v1/kill-all", post(kill_all))
+        .route("/v1/mfa", post(mfa))
         .route("/v1/attach/{service}", post(super::attach::attach))
         .route("/v1/reload", post(reload))
         .fallback(nothing_here)
@@ -193,6 +194,13 @@ fn unstored(answer: impl IntoResponse) -> Response {
 async fn kill_all(State(desk): Shared) -> Result<Json<Done>, Failed> {
     desk.allow(Right::Own, "kill-all").await?;
     Ok(Json(desk.ask(|answer| Question::Command(CommandRequest::KillAll, answer)).await?))
+}
+
+/// Answered when AWS has.
+async fn mfa(State(desk): Shared, request: Request) -> Result<Json<Done>, Failed> {
+    desk.allow(Right::Own, "mfa").await?;
+    let request = body(request).await?;
+    Ok(Json(desk.ask(|answer| Question::Mfa(request, answer)).await?))
 }
 
 /// Everything that the daemon is to do at once is done when this answers.

@@ -67,6 +67,28 @@ async fn a_profile_with_a_source_profile_assumes_its_role() {
     assert!(asked[0].contains("Credential=AKIASOURCE/") && asked[1].contains("Credential=ASIALEASE/"), "{asked:?}");
 }
 
+/// The SDK's chain asks nobody for a code: devsup says so, and how it would.
+#[tokio::test]
+async fn a_profile_that_wants_a_code_says_how_devsup_asks_for_it() {
+    let config = "[profile dev]\nrole_arn = arn:aws:iam::111122223333:role/dev\nsource_profile = keys\n\
+                  mfa_serial = arn:aws:iam::111122223333:mfa/ann\n";
+    let owner = home(config, "[keys]\naws_access_key_id = AKIASOURCE\naws_secret_access_key = s\n");
+    let script =
+        Script::new(vec![Answer::error(403, "AccessDenied", "User: x is not authorized to perform: sts:AssumeRole")]);
+    let more = [("AWS_ENDPOINT_URL_STS", script.url.as_str())];
+    let refusal = base_at(&owner, &script, Some("dev"), &more).identity().await.expect_err("no code");
+    assert_eq!(refusal.code, "NoBaseCredentials");
+    assert!(refusal.message.contains("with an MFA code of `arn:aws:iam::111122223333:mfa/ann`"), "{refusal:?}");
+    let hint = refusal.hint.expect("a hint");
+    for word in [
+        "profile = \"keys\"",
+        "mfa_serial = \"arn:aws:iam::111122223333:mfa/ann\"",
+        "via = [\"arn:aws:iam::111122223333:role/dev\"]",
+    ] {
+        assert!(hint.contains(word), "{hint}");
+    }
+}
+
 #[tokio::test]
 async fn a_credential_process_is_run() {
     let owner = home("", "");

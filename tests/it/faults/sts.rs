@@ -107,3 +107,21 @@ fn a_refused_role_says_so_wherever_it_shows_and_the_others_run() {
     let b = project.until_one("b", |b| b.state == State::Running, "the mended one runs");
     assert_eq!((b.crashes, b.restarts), (0, 0), "{b:#?}");
 }
+
+/// The warning is of AWS's last answer, so it goes when the clock is right again.
+#[test]
+fn a_clock_that_is_off_is_said_as_long_as_it_is() {
+    let project = Project::new(
+        "name = 'shop'\n[services.a]\nrole = 'arn:aws:iam::033145145979:role/service-a'\ncommand = 'sleep 600'\n\
+         [sandbox]\nlease = '10m'\n",
+    );
+    project.up_sandbox();
+    let warned = || project.devsup(&["ps"]).ok().stderr.contains("clock is 5m ahead of AWS's");
+    assert!(!warned());
+    faults(&project, "a", r#"{"skew_s": -300}"#);
+    project.devsup(&["creds", "a", "--refresh"]).ok();
+    assert!(warned(), "{:#?}", project.devsup(&["ps"]));
+    faults(&project, "a", "{}");
+    project.devsup(&["creds", "a", "--refresh"]).ok();
+    assert!(!warned(), "{:#?}", project.devsup(&["ps"]));
+}

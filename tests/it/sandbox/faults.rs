@@ -189,7 +189,7 @@ fn another_service_is_told_that_it_is_not_here() {
     let ask = Ask { service: "dynamodb", headers, body: b"{}", ..Ask::s3("POST", "/") };
     let answer = ask.send(handle.url(), &handle.ready().into());
     assert_eq!(answer.status, 501);
-    assert!(answer.body.contains("the sandbox has sts and s3 only, not `dynamodb`"), "{}", answer.body);
+    assert!(answer.body.contains("the sandbox has sts, s3 and a little iam only, not `dynamodb`"), "{}", answer.body);
 }
 
 #[test]
