@@ -28,6 +28,8 @@ fn quoted(path: &Path) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -41,7 +43,6 @@ mod tests {
             let why = line(bad).expect_err("it cannot be written");
             assert!(why.starts_with(&format!("`{bad}`: a `credential_process` cannot name it: ")), "{why}");
         }
-        use std::os::unix::ffi::OsStrExt;
         let odd = Path::new(std::ffi::OsStr::from_bytes(b"/a\xff"));
         assert!(credential_process(odd, Path::new("/x"), "a").is_err());
     }

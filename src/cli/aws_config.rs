@@ -59,7 +59,7 @@ impl Part<'_> {
         }
         let body: String = profiles.iter().map(ToString::to_string).collect();
         let (before, after, unended) = match &ours {
-            Some(ours) => (&text[..ours.start], &text[ours.end..], self.is_unended(&text[ours.clone()])),
+            Some(ours) => (&text[..ours.start], &text[ours.end..], is_unended(&text[ours.clone()])),
             None => (text, &[][..], !text.is_empty() && !text.ends_with(b"\n")),
         };
         let mut new = before.to_vec();
@@ -78,13 +78,9 @@ impl Part<'_> {
         let Some(ours) = self.find(text)? else { return Ok(text.to_vec()) };
         let (before, after) = (&text[..ours.start], &text[ours.end..]);
         // The line end that was added for us is taken back, unless something else follows by now.
-        let added = self.is_unended(&text[ours.clone()]) && after.is_empty();
+        let added = is_unended(&text[ours.clone()]) && after.is_empty();
         let before = before.strip_suffix(b"\n").filter(|_| added).unwrap_or(before);
         Ok([before, after].concat())
-    }
-
-    fn is_unended(&self, part: &[u8]) -> bool {
-        lines(part).next().is_some_and(|line| part[line].ends_with(format!("{UNENDED}\n").as_bytes()))
     }
 
     /// From the first marker to the end of the second one's line.
@@ -113,6 +109,10 @@ impl Part<'_> {
             None => Ok(found),
         }
     }
+}
+
+fn is_unended(part: &[u8]) -> bool {
+    lines(part).next().is_some_and(|line| part[line].ends_with(format!("{UNENDED}\n").as_bytes()))
 }
 
 /// One entry of ours.

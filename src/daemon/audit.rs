@@ -59,17 +59,13 @@ pub(super) struct Audit(BTreeMap<Name, Option<(u32, Issuance)>>);
 impl Audit {
     /// Is this one to be told at once? Else it is counted.
     fn first(&mut self, service: &Name, issuance: &Issuance) -> bool {
-        match self.0.get_mut(service) {
-            Some(more) => {
-                let times = more.as_ref().map_or(0, |(times, _)| *times) + 1;
-                *more = Some((times, issuance.clone()));
-                false
-            }
-            None => {
-                self.0.insert(service.clone(), None);
-                true
-            }
-        }
+        let Some(more) = self.0.get_mut(service) else {
+            self.0.insert(service.clone(), None);
+            return true;
+        };
+        let times = more.as_ref().map_or(0, |(times, _)| *times) + 1;
+        *more = Some((times, issuance.clone()));
+        false
     }
 
     /// A second is over: what came in it. With nothing, the next one is told at once again.

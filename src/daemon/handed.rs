@@ -1,6 +1,7 @@
 //! How a role's credentials are handed to a run: as variables, by the endpoint, or by a `credential_process`; and the
 //! private files that this takes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,8 +64,19 @@ pub(super) struct Gate {
     pub(super) socket: PathBuf,
 }
 
+pub(super) struct Doors {
+    gate: Gate,
+    open: BTreeMap<Name, Door>,
+}
+
+impl Doors {
+    pub(super) fn new(gate: Gate) -> Self {
+        Self { gate, open: BTreeMap::new() }
+    }
+}
+
 /// A control socket of one service, whose user cannot reach the project's own. Closed when dropped.
-pub(super) struct Door {
+struct Door {
     path: PathBuf,
     serving: JoinHandle<()>,
 }
@@ -134,11 +146,11 @@ impl World {
     /// The socket at which processes of the service reach us. Another user cannot enter the folder of a personal project, so
     /// it gets one of its own; who comes in by it is looked at as everybody is.
     fn door(&mut self, service: &Service, who: &Who) -> Result<PathBuf, String> {
-        let Reader::Other { uid, gid } = reader(who) else { return Ok(self.gate.socket.clone()) };
+        let Reader::Other { uid, gid } = reader(who) else { return Ok(self.doors.gate.socket.clone()) };
         if self.brought.system {
-            return Ok(self.gate.socket.clone());
+            return Ok(self.doors.gate.socket.clone());
         }
-        let path = match self.doors.get(&service.name) {
+        let path = match self.doors.open.get(&service.name) {
             Some(door) => door.path.clone(),
             None => self.open_door(service)?,
         };
@@ -153,16 +165,22 @@ impl World {
         let failed = |error: io::Error| format!("socket `{}`: {error}", path.display());
         let listener = server::bind(&path, 0o600).map_err(failed)?;
         let known = (self.keepers.clone(), self.rules.clone());
-        let serving =
-            server::serve(listener, self.gate.calls.clone(), known, Arc::clone(&self.gate.places), Offer::Credentials);
+        let serving = server::serve(
+            listener,
+            self.doors.gate.calls.clone(),
+            known,
+            Arc::clone(&self.doors.gate.places),
+            Offer::Credentials,
+        );
         let door = Door { path: path.clone(), serving: tokio::spawn(serving) };
-        self.doors.insert(service.name.clone(), door);
+        self.doors.open.insert(service.name.clone(), door);
         Ok(path)
     }
 
-    /// Nobody new is heard any more.
+    /// The project has ended: nobody new is heard, and no file of it is left.
     pub(super) fn close_doors(&mut self) {
-        self.doors.clear();
+        self.doors.open.clear();
+        self.private.sweep();
     }
 }
 

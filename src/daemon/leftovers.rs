@@ -151,6 +151,7 @@ impl World {
     /// Ends what is in the cgroup of an earlier run or carries the mark of this project, and has no keeper: both it and its
     /// devsup were killed. Answers what was found and what came of it, a sentence a run.
     pub(super) async fn end_leftovers(&mut self) -> Vec<String> {
+        self.private.sweep();
         let project = self.brought.folder.id().to_owned();
         let found = Leftovers::find(&self.cgroups, &project);
         // By the names they have now: the dead have none.

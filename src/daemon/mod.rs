@@ -181,7 +181,6 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     if let Some(system) = &system {
         system.publish(&info)?;
     }
-    world.private.sweep();
     let swept = world.end_leftovers().await;
     world.retain();
     let owner = world.brought.owner.clone();
@@ -201,7 +200,6 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     world.cgroups.leave();
     serving.abort();
     world.close_doors();
-    world.private.remove();
     let clean = world.clean();
     // Who asked for the end is still being answered, and who watches sees it by this.
     drop((world, doors));
@@ -346,8 +344,7 @@ fn world(
         lent: lent::Lent::default(),
         audit: audit::Audit::default(),
         private,
-        gate,
-        doors: BTreeMap::new(),
+        doors: handed::Doors::new(gate),
         runs: BTreeMap::new(),
         locks: BTreeMap::new(),
         occupied: BTreeMap::new(),

@@ -52,7 +52,7 @@ impl Private {
         }
     }
 
-    /// What an earlier daemon left that was killed.
+    /// Removes all that is there: at the end, and before the beginning what an earlier daemon left that was killed.
     pub(super) fn sweep(&self) {
         remove_all(&self.near);
         if let Ok(left) = fs::read_to_string(&self.note) {
@@ -64,11 +64,6 @@ impl Private {
             }
             drop(fs::remove_file(&self.note));
         }
-    }
-
-    /// The project has ended.
-    pub(super) fn remove(&self) {
-        self.sweep();
     }
 
     /// Something that is no secret.

@@ -15,7 +15,7 @@ use super::audit::Audit;
 use super::cgroups::Cgroups;
 use super::clocks::now;
 use super::endpoint::{Endpoint, Told};
-use super::handed::{Door, Gate};
+use super::handed::Doors;
 use super::journal::Journal;
 use super::lent::Lent;
 use super::mfa::CodeAnswered;
@@ -192,8 +192,7 @@ pub(super) struct World {
     pub(super) lent: Lent,
     pub(super) audit: Audit,
     pub(super) private: Private,
-    pub(super) gate: Gate,
-    pub(super) doors: BTreeMap<Name, Door>,
+    pub(super) doors: Doors,
     pub(super) runs: BTreeMap<RunId, Held>,
     /// Kept for the daemon's life: every keeper shares the one open file, so that no run of ours locks out the next.
     pub(super) locks: BTreeMap<Name, Lock>,

@@ -185,7 +185,7 @@ fn role(page: &mut Page<'_>, role: &Role, service: &str) {
     if let Some(before) = role.rotate_before {
         line("rotate_before", span(before));
     }
-    line("delivery", quote("env"));
+    line("delivery", quote(&format!("{:?}", role.delivery).to_lowercase()));
     line("session_name", quote(&role.session_name));
     if let Some(id) = &role.external_id {
         line("external_id", quote(id));

@@ -82,8 +82,8 @@ fn settings(desk: &mut Desk<'_>, service: &str, keys: &Table, around: &Surroundi
     }
     if let Some(node) = get("delivery").filter(|_| role.delivery != Delivery::Env && role.duration < RENEWED) {
         let lives = super::Secs(role.duration);
-        desk.warn(node.place, "a lease this short is renewed at every use, by some SDKs")
-            .label(format!("it lives {lives}; Python's SDK asks again whenever under 15m are left"))
+        desk.warn(node.place, "some SDKs ask at every use when a lease is this short")
+            .label(format!("it lives {lives}; boto3 asks again whenever under 15m are left"))
             .help("`duration = \"30m\"` or more");
     }
     if let Some(node) = get("token") {

@@ -154,7 +154,7 @@ fn answer(mut stream: UnixStream, project: &Project, services: &[Service]) -> bo
         (_, "/v1/project") => serde_json::json!(project),
         (_, "/v1/services") => serde_json::json!(services),
         (_, "/v1/watch") => serde_json::json!({ "project": project, "services": services }),
-        (_, "/v1/environment/a?reveal=true") => serde_json::json!({
+        (_, "/v1/environment/a?reveal=true&command=true") => serde_json::json!({
             "service": "a", "argv": ["/bin/sh", "-c", "echo $COLOUR; exit 7"], "working_dir": "/",
             "env": [{ "name": "COLOUR", "value": "blue", "source": "env", "secret": false }],
             "scrubbed": [], "from": "root",

@@ -41,7 +41,7 @@ fn a_file_is_replaced_whole_at_the_same_path_and_nobody_else_reads_it() {
     assert_eq!((mode_of(first.parent().expect("a folder")), mode_of(&private.near)), (0o700, 0o700));
     let names: Vec<_> = fs::read_dir(private.near.join("a")).expect("a folder").flatten().collect();
     assert_eq!(names.len(), 1, "nothing is left beside it: {names:?}");
-    private.remove();
+    private.sweep();
     assert!(!private.near.exists());
 }
 
