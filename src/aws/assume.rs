@@ -136,10 +136,10 @@ impl Base {
 
 /// Reads the `Date` of the answer: the SDK's output does not carry it.
 #[derive(Clone, Debug, Default)]
-struct AnswersDate(Arc<Mutex<Option<i64>>>);
+pub(super) struct AnswersDate(Arc<Mutex<Option<i64>>>);
 
 impl AnswersDate {
-    fn ms(&self) -> Option<i64> {
+    pub(super) fn ms(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,10 +18,12 @@ const SOON_MS: i64 = 60_000;
 pub(super) struct Loaded {
     pub(super) client: aws_sdk_sts::Client,
     pub(super) source: String,
+    /// Which variable, file or address that was.
+    pub(super) place: String,
     pub(super) region: Option<String>,
     /// What the SDK's own settings, a profile's included, put in AWS's place.
     pub(super) endpoint: Option<String>,
-    expires_ms: Option<i64>,
+    pub(super) expires_ms: Option<i64>,
     pub(super) identity: OnceCell<Identity>,
 }
 
@@ -48,7 +50,7 @@ impl Loaded {
             .endpoint_url(sandbox.url.clone())
             .credentials_provider(credentials)
             .build();
-        Self::new(config, "sandbox".to_owned(), Some(region), None, None)
+        Self::new(config, ("sandbox".to_owned(), sandbox.url.clone()), Some(region), None, None)
     }
 
     async fn of_chain(spec: &BaseSpec, env: &Variables, patience: Patience) -> Result<Self, Failure> {
@@ -68,18 +70,18 @@ impl Loaded {
         if let Some(url) = &aws.sts_endpoint {
             config = config.endpoint_url(url);
         }
-        Ok(Self::new(config.build(), found.source, region, endpoint, expires_ms))
+        Ok(Self::new(config.build(), (found.source, found.place), region, endpoint, expires_ms))
     }
 
     fn new(
         config: aws_sdk_sts::Config,
-        source: String,
+        (source, place): (String, String),
         region: Option<String>,
         endpoint: Option<String>,
         expires_ms: Option<i64>,
     ) -> Self {
         let client = aws_sdk_sts::Client::from_conf(config);
-        Self { client, source, region, endpoint, expires_ms, identity: OnceCell::new() }
+        Self { client, source, place, region, endpoint, expires_ms, identity: OnceCell::new() }
     }
 
     pub(super) fn ends_soon(&self) -> bool {

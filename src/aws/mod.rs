@@ -26,7 +26,7 @@ mod session;
 mod whoami;
 
 pub use assume::Grant;
-pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase};
+pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase, Standing};
 pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Handed, Login, Proof, child_environment};
 pub use secret::Credentials;
 pub use session::Who;

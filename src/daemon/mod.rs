@@ -24,6 +24,7 @@ mod birth;
 mod cgroups;
 mod clocks;
 mod commands;
+pub mod foresee;
 mod handed;
 mod journal;
 mod leftovers;

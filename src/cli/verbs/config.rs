@@ -1,5 +1,7 @@
 //! `devsup config` and `devsup schema`: the manifest, offline.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::args::Format;
@@ -52,21 +54,28 @@ pub(crate) fn trust(insecure: bool) -> Trust {
 
 /// Reads and checks; all problems are shown at once, warnings are said.
 pub(crate) fn load(context: &Context, trust: Trust) -> Result<Loaded, Failure> {
+    let loaded = read(context, context.globals.file.clone(), trust)?;
+    for warning in &loaded.warnings {
+        context.terminal.say(warning.render(colour(context)).trim_end());
+    }
+    Ok(loaded)
+}
+
+fn colour(context: &Context) -> Colour {
+    if context.terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain }
+}
+
+/// The same of this file, and its warnings are left to whoever asked.
+pub(crate) fn read(context: &Context, file: Option<PathBuf>, trust: Trust) -> Result<Loaded, Failure> {
     let source = Source {
-        file: context.globals.file.clone(),
+        file,
         cwd: context.cwd.clone(),
         env: &|name| context.variable(name),
         trust,
         group_is_shared: &users::group_is_shared,
     };
-    let terminal = &context.terminal;
-    let colour = if terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain };
-    let loaded = manifest::load(&source).map_err(|problems| {
-        terminal.complain(&problems.render(colour));
+    manifest::load(&source).map_err(|problems| {
+        context.terminal.complain(&problems.render(colour(context)));
         Failure::new(Kind::Said, "")
-    })?;
-    for warning in &loaded.warnings {
-        terminal.say(warning.render(colour).trim_end());
-    }
-    Ok(loaded)
+    })
 }
