@@ -1,6 +1,7 @@
 mod aws;
 mod cli;
 mod docs;
+mod doctor;
 mod faults;
 mod groups;
 mod keeper;

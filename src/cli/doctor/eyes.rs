@@ -30,7 +30,7 @@ pub(super) struct Look {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Program {
     pub(super) service: String,
-    pub(super) program: String,
+    pub(super) word: String,
     pub(super) path: Option<OsString>,
     pub(super) folder: PathBuf,
 }
@@ -66,7 +66,7 @@ fn see(task: &Look) -> Seen {
         answered.collect()
     });
     let programs = task.programs.iter().map(|asked| {
-        let found = would_start(&asked.program, asked.path.as_deref(), &asked.folder);
+        let found = would_start(&asked.word, asked.path.as_deref(), &asked.folder);
         (asked.service.clone(), found)
     });
     Seen { places, programs: programs.collect() }

@@ -93,8 +93,9 @@ fn head(answer: &[u8]) -> Option<(&str, &[u8])> {
 fn whole(answer: &[u8]) -> Option<()> {
     let (head, body) = head(answer)?;
     let length = head.lines().filter_map(|line| line.split_once(':'));
-    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim());
-    let length: usize = length.last()?.parse().ok()?;
+    let mut length =
+        length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim());
+    let length: usize = length.next_back()?.parse().ok()?;
     (body.len() >= length).then_some(())
 }
 

@@ -95,14 +95,18 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             format!("the `[default]` profile of `{}` is kept from services: it beats their role", file.display());
         all.push(Finding::ok("environment", sentence));
     }
-    let left: Vec<&str> = facts.left.iter().map(String::as_str).collect();
     // In the sandbox the endpoints are not.
-    let left: Vec<&str> = left.into_iter().filter(|name| !facts.sandbox || !name.contains("ENDPOINT")).collect();
-    if !left.is_empty() {
-        let sentence = format!("services get {} too", list(&left));
-        let detail = "these change where or how an SDK asks AWS; devsup leaves them, for some set them on purpose";
-        let fix = format!("unset {}", left.join(" "));
-        all.push(Finding::warn("environment", sentence).detail(detail).fix(fix));
+    let (endpoints, others): (Vec<&str>, Vec<&str>) =
+        facts.left.iter().map(String::as_str).partition(|name| name.contains("ENDPOINT"));
+    if !endpoints.is_empty() && !facts.sandbox {
+        let detail = "an SDK then asks there instead of AWS; devsup leaves them, for some set them on purpose";
+        let fix = format!("unset {}", endpoints.join(" "));
+        all.push(
+            Finding::warn("environment", format!("services get {} too", list(&endpoints))).detail(detail).fix(fix),
+        );
+    }
+    if !others.is_empty() {
+        all.push(Finding::ok("environment", format!("services get {} too", list(&others))));
     }
     if all.is_empty() {
         all.push(Finding::ok("environment", "nothing in it would change who services are in AWS"));

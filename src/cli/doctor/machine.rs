@@ -8,6 +8,8 @@ pub(super) struct Facts {
     pub(super) walls: Result<Means, Lack>,
     /// Services with `isolate = false`.
     pub(super) open: Vec<String>,
+    /// Services that are root, as devsup is.
+    pub(super) as_root: Vec<String>,
     /// Of services of one user there are several.
     pub(super) neighbours: bool,
     pub(super) tree: Outlook,
@@ -33,7 +35,8 @@ const FEW_WATCHES: u64 = 16_384;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut all = vec![isolation(facts)];
-    all.extend(tree(&facts.tree));
+    all.extend(root(facts));
+    all.push(tree(&facts.tree));
     all.extend(facts.refused.iter().map(|(service, why)| {
         Finding::error("limits", why)
             .of(service)
@@ -68,8 +71,18 @@ fn isolation(facts: &Facts) -> Finding {
     }
 }
 
-fn tree(tree: &Outlook) -> Option<Finding> {
-    Some(match tree {
+fn root(facts: &Facts) -> Option<Finding> {
+    let all = facts.as_root.as_slice();
+    let (run, name) = (if all.len() == 1 { "runs" } else { "run" }, all.first()?);
+    Some(
+        Finding::warn("isolation", format!("{} {run} as root, as devsup does", all.join(", ")))
+            .detail("root reads the whole machine, walls or not, and no firewall rule is about it alone")
+            .fix(format!("[services.{name}]\nuser = \"{name}\"    # sudo useradd --system {name}")),
+    )
+}
+
+fn tree(tree: &Outlook) -> Finding {
+    match tree {
         Outlook::Cgroup(above) => Finding::ok("tree", format!("a cgroup for each run, in `{}`", above.display())),
         Outlook::Scope => {
             Finding::ok("tree", "a cgroup for each run, in a scope that the user's service manager gives")
@@ -81,7 +94,7 @@ fn tree(tree: &Outlook) -> Option<Finding> {
             Finding::warn("tree", format!("DEVSUP_TREE=scope cannot be had: {why}")).fix("unset DEVSUP_TREE")
         }
         Outlook::Wrong(why) => Finding::error("tree", why).fix("unset DEVSUP_TREE"),
-    })
+    }
 }
 
 fn files(facts: &Facts) -> Finding {

@@ -1,6 +1,8 @@
 //! Whether services reach the real instance metadata, which gives devsup's own role to whoever asks; and the rule that
 //! closes it to them.
 
+use std::fmt::Write as _;
+
 use super::finding::Finding;
 use super::imds::Reach;
 
@@ -89,10 +91,12 @@ fn rules(uids: &[u32]) -> String {
          # or by iptables:\n"
     );
     for uid in uids {
-        text += &format!(
+        write!(
+            text,
             "sudo iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner {uid} -j REJECT\n\
              sudo ip6tables -A OUTPUT -d fd00:ec2::254 -m owner --uid-owner {uid} -j REJECT\n"
-        );
+        )
+        .ok();
     }
     text + "# either is gone at the next boot: keep it in /etc/nftables.conf, or by iptables-save. It is about the uid,\n\
             # so it holds for all that these users run, and not for a program that becomes somebody else (sudo, setuid)"

@@ -91,7 +91,7 @@ impl Scene {
         let own = users::own_uid();
         let user = |(identity, seen): (Option<Identity>, Result<Seen, String>)| {
             let uid = identity.as_ref().map_or(own, |who| who.uid);
-            let runs_as = |whom: &&Whom| !whom.service.external() && whom.identity() == Some(identity.as_ref());
+            let runs_as = |whom: &&Whom| !whom.service.external() && whom.identity() == Ok(identity.as_ref());
             User {
                 uid,
                 name: users::name(uid),
@@ -126,7 +126,7 @@ impl Scene {
             some.map(|whom| whom.service.name.to_string()).collect::<Vec<_>>()
         };
         let mut uids: Vec<Option<u32>> =
-            own.iter().filter_map(|whom| Some(whom.identity()?.map(|identity| identity.uid))).collect();
+            own.iter().filter_map(|whom| Some(whom.identity().ok()?.map(|identity| identity.uid))).collect();
         uids.sort_unstable();
         let refused = own
             .iter()
@@ -135,6 +135,7 @@ impl Scene {
         machine::Facts {
             walls: isolation::means(),
             open: names(&|service| !service.isolate),
+            as_root: names(&|service| self.is_root(service)),
             neighbours: uids.windows(2).any(|pair| pair[0] == pair[1]),
             tree: self.tree.clone(),
             refused: refused.collect(),
@@ -147,6 +148,12 @@ impl Scene {
                 service.limits.resources.get(&Resource::Core).is_some_and(|core| core.hard != Some(0))
             }),
         }
+    }
+
+    fn is_root(&self, service: &Service) -> bool {
+        let whom = self.all.iter().find(|whom| whom.service.name == service.name);
+        let uid = whom.and_then(|whom| whom.identity().ok()).map(|who| who.map_or_else(users::own_uid, |who| who.uid));
+        uid == Some(0)
     }
 
     pub(super) fn project(&self, subject: &Subject<'_>) -> project::Facts {
@@ -206,15 +213,15 @@ impl Whom {
         Self { service: service.clone(), who, env_file, path: path.map(|variable| variable.value) }
     }
 
-    /// `None`: nobody knows.
-    fn identity(&self) -> Option<Option<&Identity>> {
-        self.who.as_ref().ok().map(|(identity, _)| identity.as_ref())
+    /// `None`: who devsup is. An error: nobody knows.
+    fn identity(&self) -> Result<Option<&Identity>, &String> {
+        self.who.as_ref().map(|(identity, _)| identity.as_ref())
     }
 
     fn program(&self) -> Program {
         Program {
             service: self.service.name.to_string(),
-            program: self.service.argv().first().cloned().unwrap_or_default(),
+            word: self.service.argv().first().cloned().unwrap_or_default(),
             path: self.path.clone(),
             folder: self.service.working_dir.clone(),
         }
