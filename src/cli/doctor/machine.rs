@@ -88,7 +88,7 @@ fn tree(tree: &Outlook) -> Finding {
             Finding::ok("tree", "a cgroup for each run, in a scope that the user's service manager gives")
         }
         Outlook::Session(why) => {
-            Finding::ok("tree", format!("session: trees are what descends from their keepers, for {why}"))
+            Finding::ok("tree", format!("session: a tree is what descends from its keeper ({why})"))
         }
         Outlook::NoScope(why) => {
             Finding::warn("tree", format!("DEVSUP_TREE=scope cannot be had: {why}")).fix("unset DEVSUP_TREE")

@@ -131,7 +131,8 @@ fn whole() -> Vec<Finding> {
     all.extend(sts::judge(&sts::Facts { endpoint: "sts.eu-west-1.amazonaws.com", proxy, took, asked: false }));
     all.push(trial("a", Ok(granted("a"))));
     let hint = "add to the trust policy of `arn:aws:iam::033145145979:role/service-b`:\n{\"Sid\":\"DevsupTrust\",\n \"Effect\":\"Allow\"}";
-    all.push(trial("b", Err(refusal("AccessDenied", "`service-b` does not trust `dev-box/i-0abc`", hint, true))));
+    let denied = refusal("AccessDenied", "`service-b` does not trust `dev-box/i-0abc`", hint, true);
+    all.push(trial("b", Err(Refusal { side: Some("target".into()), ..denied })));
     all
 }
 
@@ -156,7 +157,7 @@ fn an_object_a_finding_and_nothing_empty() {
     let denied = all.last().expect("a role");
     assert_eq!((denied["check"].as_str(), denied["service"].as_str()), (Some("role"), Some("b")));
     assert_eq!(denied["verdict"], "error");
-    assert_eq!(denied["detail"], "AccessDenied, on the side of the caller, request 7a62c49f");
+    assert_eq!(denied["detail"], "AccessDenied, on the side of the target, request 7a62c49f");
     assert!(denied["fix"].as_str().is_some_and(|fix| fix.contains("role/service-b")));
     assert!(denied.get("bar").is_none());
     assert!(all[0].get("fix").is_none() && all[0].get("service").is_none(), "{}", all[0]);
