@@ -9,6 +9,8 @@ use crate::manifest::span;
 const WARN: Duration = Duration::from_mins(1);
 const ERROR: Duration = Duration::from_mins(4);
 
+const BEYOND: &str =
+    "AWS refuses signatures that are 15m off; not every SDK corrects for it, nor for when credentials expire";
 const MEND: &str = "sudo timedatectl set-ntp true    # and see: timedatectl status\nsudo chronyc makestep            # where chrony keeps the time";
 
 /// Local − AWS's, milliseconds.
@@ -22,10 +24,8 @@ pub(super) fn judge(skew_ms: Option<i64>) -> Option<Finding> {
         _ => format!("{} {side} AWS's", span(Duration::from_secs(off.as_secs()))),
     };
     Some(match off {
-        _ if off > ERROR => Finding::error("clock", sentence)
-            .detail("AWS refuses requests from 15m on; expiry is reckoned wrongly before that")
-            .fix(MEND),
-        _ if off > WARN => Finding::warn("clock", sentence).detail("AWS refuses requests from 15m on").fix(MEND),
+        _ if off > ERROR => Finding::error("clock", sentence).detail(BEYOND).fix(MEND),
+        _ if off > WARN => Finding::warn("clock", sentence).detail(BEYOND).fix(MEND),
         _ => Finding::ok("clock", sentence),
     })
 }
