@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         Some("__daemon") => daemon::run(),
         Some("__system") => daemon::run_system(),
         Some("__await-empty") => daemon::await_empty(),
+        Some("__see") => cli::see(),
         _ => cli::run(),
     }
 }

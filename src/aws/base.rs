@@ -7,6 +7,10 @@
 //! Built at the first ask, because reading the trust stores takes longer than all of `ps`. What must never happen: with
 //! `--sandbox` the chain is not even looked at.
 
+mod examine;
+
+pub use examine::Standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,10 +19,12 @@ const SOON_MS: i64 = 60_000;
 pub(super) struct Loaded {
     pub(super) client: aws_sdk_sts::Client,
     pub(super) source: String,
+    /// Which variable, file or address that was.
+    pub(super) place: String,
     pub(super) region: Option<String>,
     /// What the SDK's own settings, a profile's included, put in AWS's place.
     pub(super) endpoint: Option<String>,
-    expires_ms: Option<i64>,
+    pub(super) expires_ms: Option<i64>,
     /// What the client signs with. Zeroized when the last handle goes.
     pub(super) credentials: Credentials,
     pub(super) identity: OnceCell<Identity>,
@@ -51,7 +53,7 @@ impl Loaded {
             .endpoint_url(sandbox.url.clone())
             .credentials_provider(credentials.clone())
             .build();
-        Self::new(config, "sandbox".to_owned(), Some(region), None, credentials)
+        Self::new(config, ("sandbox".to_owned(), sandbox.url.clone()), Some(region), None, credentials)
     }
 
     async fn of_chain(spec: &BaseSpec, env: &Variables, patience: Patience) -> Result<Self, Failure> {
@@ -70,19 +72,19 @@ impl Loaded {
         if let Some(url) = &aws.sts_endpoint {
             config = config.endpoint_url(url);
         }
-        Ok(Self::new(config.build(), found.source, region, endpoint, credentials))
+        Ok(Self::new(config.build(), (found.source, found.place), region, endpoint, credentials))
     }
 
     fn new(
         config: aws_sdk_sts::Config,
-        source: String,
+        (source, place): (String, String),
         region: Option<String>,
         endpoint: Option<String>,
         credentials: Credentials,
     ) -> Self {
         let expires_ms = credentials.expiry().and_then(chain::unix_ms);
         let client = aws_sdk_sts::Client::from_conf(config);
-        Self { client, source, region, endpoint, expires_ms, credentials, identity: OnceCell::new() }
+        Self { client, source, place, region, endpoint, expires_ms, credentials, identity: OnceCell::new() }
     }
 
     pub(super) fn ends_soon(&self) -> bool {

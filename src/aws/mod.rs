@@ -33,7 +33,7 @@ mod speaker;
 mod whoami;
 
 pub use assume::Grant;
-pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase};
+pub use base::{Base, BaseSpec, Identity, Patience, SandboxBase, Standing};
 pub use command_line::credential_process;
 pub use environment::{ChildEnvironment, ChildSpec, ChildVariable, Handed, Login, Proof, child_environment, zulu};
 pub use secret::Credentials;

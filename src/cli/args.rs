@@ -39,6 +39,7 @@ Credentials
   sandbox         the embedded stand-in for AWS, alone
 
 Project
+  doctor          would `up` work here? each role tried, each finding with its mend
   config          check the manifest and print it as it was understood
   schema          the manifest's JSON Schema, for editors
   ls              your projects on this machine, and those it shares
@@ -179,6 +180,8 @@ pub(crate) enum Verb {
     Unit(verbs::unit::Unit),
     #[command(help_template = VERB_TEMPLATE)]
     Kill(verbs::kill::Kill),
+    #[command(help_template = VERB_TEMPLATE)]
+    Doctor(verbs::doctor::Doctor),
     #[command(help_template = VERB_TEMPLATE)]
     Config(verbs::config::Config),
     #[command(help_template = VERB_TEMPLATE)]

@@ -10,6 +10,7 @@ mod attached;
 mod aws_config;
 mod context;
 mod detach;
+mod doctor;
 mod failure;
 mod follow;
 mod foreground;
@@ -66,6 +67,11 @@ pub fn run() -> ExitCode {
     ExitCode::from(failure.kind.code().0)
 }
 
+/// `devsup __see`: for `doctor`, what another user can reach and execute.
+pub fn see() -> ExitCode {
+    doctor::see()
+}
+
 /// `--help` and `--version` are answers, on stdout; everything else is a failure in our words.
 fn not_understood(error: &clap::Error) -> Code {
     match error.kind() {
@@ -119,6 +125,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Unit(unit) => unit.run(context),
         Verb::Wait(wait) => wait.run(context).await,
         Verb::Kill(kill) => kill.run(context).await,
+        Verb::Doctor(doctor) => doctor.run(context).await,
         Verb::Config(config) => config.run(context),
         Verb::Schema(_) => Schema::run(context),
         Verb::Sandbox(sandbox) => sandbox.run(context).await,

@@ -107,7 +107,7 @@ fn what_is_not_understood_is_said_in_our_words() {
         "devsup hold",
         "devsup up --wait-timeout 5s",
         "devsup ps --format yaml",
-        "devsup doctor",
+        "devsup diagnose",
     ];
     let text: Vec<String> = lines
         .iter()

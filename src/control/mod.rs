@@ -58,6 +58,8 @@ pub struct Found {
     /// `None`: not up.
     pub pid: Option<u32>,
     pub sandbox: bool,
+    /// Of the devsup that keeps it, or kept it last.
+    pub version: String,
     pub kind: Kind,
     pub owner: u32,
 }
@@ -87,6 +89,7 @@ pub fn list() -> Vec<Found> {
             manifest: info.manifest,
             pid: found.running.then_some(info.pid),
             sandbox: info.sandbox,
+            version: info.version,
             kind: Kind::Personal,
             owner: users::own_uid(),
         })
@@ -107,6 +110,7 @@ pub fn list_system() -> Vec<Found> {
             manifest: info.manifest,
             pid: Some(info.pid),
             sandbox: info.sandbox,
+            version: info.version,
             kind: Kind::System,
             owner,
         })

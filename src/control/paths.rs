@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::system::SystemFolders;
-use crate::sys::{tree, users};
+use crate::sys::{files, tree, users};
 
 /// `sun_path` less its closing NUL.
 pub(super) const SOCKET_PATH_MAX: usize = 107;
@@ -160,6 +160,21 @@ impl Folder {
         private_folder(&self.path().join("services"))
     }
 
+    /// Whether [`Folder::prepare`] would do, touching nothing: what is there is ours alone, and what is not can be made.
+    pub fn examine(&self) -> Result<(), StateError> {
+        let personal = [self.root.clone(), self.path(), self.logs(), self.path().join("services")];
+        // Those of a system project are its unit's affair.
+        for folder in personal.iter().filter(|_| self.system.is_none()).filter(|folder| folder.exists()) {
+            check_private(folder)?;
+        }
+        for folder in [self.path(), self.logs()] {
+            let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+            let io = |error| StateError::Io { path: there.into(), error };
+            files::may_write_in(there).map_err(io)?;
+        }
+        Ok(())
+    }
+
     /// What the daemon wrote, if it is still alive.
     pub fn running(&self) -> Option<LockInfo> {
         self.last().filter(LockInfo::alive)
@@ -234,6 +249,12 @@ pub fn private_folder(path: &Path) -> Result<(), StateError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io(error)),
     }
+    check_private(path)
+}
+
+/// Is a folder that is there ours alone?
+fn check_private(path: &Path) -> Result<(), StateError> {
+    let io = |error| StateError::Io { path: path.into(), error };
     let found = fs::symlink_metadata(path).map_err(io)?;
     let (me, mode) = (users::own_uid(), found.mode() & 0o777);
     if !found.is_dir() {

@@ -9,7 +9,11 @@
 //! The folder is written down in the project's state folder, so that the next `up` finds what was left in it, from wherever
 //! it is typed.
 
+mod outlook;
 mod scope;
+
+pub use outlook::Outlook;
+pub(super) use outlook::orphans;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

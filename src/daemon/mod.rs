@@ -26,6 +26,7 @@ mod cgroups;
 mod clocks;
 mod commands;
 mod endpoint;
+pub mod foresee;
 mod handed;
 mod journal;
 mod leftovers;

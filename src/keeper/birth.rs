@@ -61,7 +61,7 @@ pub(super) fn assume(birth: &Birth) -> Result<(), Failure> {
     become_them().map_err(|error| failure::identity(*uid, *gid, &error))
 }
 
-fn kind(resource: Resource) -> Kind {
+pub(super) fn kind(resource: Resource) -> Kind {
     match resource {
         Resource::As => Kind::As,
         Resource::Core => Kind::Core,

@@ -155,13 +155,13 @@ fn missing_file(program: &str, whole: &Path, folder: &Path) -> String {
 }
 
 /// What the first line of a script names.
-fn interpreter(whole: &Path) -> Option<String> {
+pub(super) fn interpreter(whole: &Path) -> Option<String> {
     let first = head(whole)?;
     let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     Some(String::from_utf8_lossy(line).trim_start().to_owned())
 }
 
-fn head(whole: &Path) -> Option<Vec<u8>> {
+pub(super) fn head(whole: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(whole).ok()?.take(256).read_to_end(&mut bytes).ok()?;
     Some(bytes)

@@ -12,6 +12,7 @@
 
 mod birth;
 mod failure;
+mod foresee;
 mod keep;
 mod link;
 mod notify;
@@ -30,6 +31,7 @@ mod strays;
 mod terminal;
 mod tree;
 
+pub use foresee::{would_limit, would_start};
 pub use keep::keep;
 pub use link::{Link, Reports, State};
 pub use plain::plain;

@@ -146,7 +146,7 @@ impl Strings {
 
 /// The files to try, in order: the one that is meant, or one a folder of PATH. Relative ones are relative to the
 /// working folder, which we are in.
-fn candidates(program: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
+pub(super) fn candidates(program: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
     if program.contains('/') {
         return vec![PathBuf::from(program)];
     }

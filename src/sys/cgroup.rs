@@ -198,6 +198,17 @@ impl Cgroup {
             .is_ok_and(|all| all.split_ascii_whitespace().any(|one| one == controller.word()))
     }
 
+    /// Do the groups in this one have it already?
+    pub fn hands_down(&self, controller: Controller) -> bool {
+        self.read("cgroup.subtree_control")
+            .is_ok_and(|all| all.split_ascii_whitespace().any(|one| one == controller.word()))
+    }
+
+    /// The one that all others are in: it alone may have members and hand down.
+    pub fn is_top(&self) -> bool {
+        self.file("cgroup.type", OFlags::RDONLY).is_err()
+    }
+
     /// Hands a controller down to the groups in this one. Not while it has members of its own (unless it is the top).
     pub fn hand_down(&self, controller: Controller) -> io::Result<()> {
         self.write("cgroup.subtree_control", &format!("+{}", controller.word()))

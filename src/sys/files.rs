@@ -40,6 +40,23 @@ pub fn in_memory(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|seen| [TMPFS, RAMFS].contains(&i128::from(seen.f_type)))
 }
 
+/// Bytes that an ordinary user may still write to the disk that a file is on.
+pub fn disk_free(path: &Path) -> Option<u64> {
+    let seen = rustix::fs::statvfs(path).ok()?;
+    seen.f_bavail.checked_mul(seen.f_frsize)
+}
+
+/// May we make and remove names in this folder?
+pub fn may_write_in(folder: &Path) -> io::Result<()> {
+    let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Ok(rustix::fs::accessat(rustix::fs::CWD, folder, wanted, AtFlags::EACCESS)?)
+}
+
+/// May we write to this file?
+pub fn may_write(file: &Path) -> io::Result<()> {
+    Ok(rustix::fs::accessat(rustix::fs::CWD, file, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS)?)
+}
+
 /// Makes `name` a link to `target`, replacing an older link in one step.
 pub fn point(folder: impl AsFd, target: &str, name: &str) -> io::Result<()> {
     let beside = format!(".{name}.{}", rustix::process::getpid().as_raw_nonzero());

@@ -28,6 +28,11 @@ pub fn hard(resource: Resource) -> Option<u64> {
     getrlimit(resource).maximum
 }
 
+/// The soft limit there is now; `None`: unlimited.
+pub fn soft(resource: Resource) -> Option<u64> {
+    getrlimit(resource).current
+}
+
 /// More open files than this no process may have, root's included.
 pub fn most_open_files() -> Option<u64> {
     fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()

@@ -2,11 +2,11 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno as NixErrno;
@@ -96,6 +96,45 @@ pub fn carry_out(program: &Path, args: &[&str], env: &[(&str, &OsStr)], within: 
         _ if status.success() => Ok(()),
         super::pipe::Read::Bytes(read) => Err(String::from_utf8_lossy(&text[..read]).trim().replace('\n', "; ")),
         super::pipe::Read::Empty | super::pipe::Read::End => Err(format!("`{}`: {status}", program.display())),
+    }
+}
+
+/// Runs a program to its end, and no longer than this, with no environment: says this to it, and answers all that it
+/// said. The program reads to the end before it speaks.
+pub fn converse(program: &Path, args: &[&str], words: &[u8], within: Duration) -> Result<Vec<u8>, String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+    let mut command = Command::new(program);
+    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("`{}`: {error}", program.display()))?;
+    let until = monotonic() + within;
+    let answer = exchange(&mut child, words, until);
+    if answer.is_err() {
+        drop(child.kill());
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let said = answer?;
+    if status.success() { Ok(said) } else { Err(format!("it ended with {status}")) }
+}
+
+fn exchange(child: &mut Child, words: &[u8], until: Duration) -> Result<Vec<u8>, String> {
+    let sentence = |error: io::Error| error.to_string();
+    let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err("it has no ear".to_owned());
+    };
+    stdin.write_all(words).map_err(sentence)?;
+    drop(stdin);
+    let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = until.saturating_sub(monotonic());
+        if left.is_zero() {
+            return Err("it does not answer".to_owned());
+        }
+        if super::poll::wait(&[(stdout.as_fd(), super::poll::For::Reading)], Some(left)).map_err(sentence)? == [true] {
+            match stdout.read(&mut buffer).map_err(sentence)? {
+                0 => return Ok(said),
+                read => said.extend_from_slice(&buffer[..read]),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 mod aws;
 mod cli;
 mod docs;
+mod doctor;
 mod endpoint;
 mod faults;
 mod groups;

@@ -59,6 +59,19 @@ pub(crate) fn load(context: &Context, trust: Trust) -> Result<Loaded, Failure> {
 
 /// The same of this file; `None`: the one that is found here.
 pub(crate) fn load_file(context: &Context, file: Option<PathBuf>, trust: Trust) -> Result<Loaded, Failure> {
+    let loaded = read(context, file, trust)?;
+    for warning in &loaded.warnings {
+        context.terminal.say(warning.render(colour(context)).trim_end());
+    }
+    Ok(loaded)
+}
+
+fn colour(context: &Context) -> Colour {
+    if context.terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain }
+}
+
+/// The same of this file, and its warnings are left to whoever asked.
+pub(crate) fn read(context: &Context, file: Option<PathBuf>, trust: Trust) -> Result<Loaded, Failure> {
     let source = Source {
         file,
         cwd: context.cwd.clone(),
@@ -66,14 +79,8 @@ pub(crate) fn load_file(context: &Context, file: Option<PathBuf>, trust: Trust) 
         trust,
         group_is_shared: &users::group_is_shared,
     };
-    let terminal = &context.terminal;
-    let colour = if terminal.err == Paint::Ansi { Colour::Styled } else { Colour::Plain };
-    let loaded = manifest::load(&source).map_err(|problems| {
-        terminal.complain(&problems.render(colour));
+    manifest::load(&source).map_err(|problems| {
+        context.terminal.complain(&problems.render(colour(context)));
         Failure::new(Kind::Said, "")
-    })?;
-    for warning in &loaded.warnings {
-        terminal.say(warning.render(colour).trim_end());
-    }
-    Ok(loaded)
+    })
 }

@@ -73,7 +73,7 @@ pub(super) fn enter(env: &[(OsString, OsString)], name: &str) -> Result<(), Stri
 }
 
 /// The runtime folder, if a service manager listens in it.
-fn socket(env: &[(OsString, OsString)]) -> Result<PathBuf, String> {
+pub(super) fn socket(env: &[(OsString, OsString)]) -> Result<PathBuf, String> {
     let folder = Inherited::lookup(env, "XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     folder
         .filter(|folder| folder.join("bus").exists() || folder.join("systemd/private").exists())
