@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod flight;
 mod http;
+pub mod iam;
 mod loaded;
 #[cfg(test)]
 mod sample;

@@ -34,6 +34,7 @@ Credentials
   creds           each service's role, identity, expiry, last error
   env             the environment a service gets
   hold, release   keep a service from being replaced, for a while
+  iam             the IAM statements that the manifest needs, as JSON or Terraform
   sandbox         the embedded stand-in for AWS, alone
 
 Project
@@ -177,6 +178,8 @@ pub(crate) enum Verb {
     Config(verbs::config::Config),
     #[command(help_template = VERB_TEMPLATE)]
     Schema(verbs::config::Schema),
+    #[command(help_template = VERB_TEMPLATE)]
+    Iam(verbs::iam::Iam),
     #[command(help_template = VERB_TEMPLATE)]
     Sandbox(Box<verbs::sandbox::Sandbox>),
     #[command(help_template = VERB_TEMPLATE)]

@@ -118,6 +118,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Kill(kill) => kill.run(context).await,
         Verb::Config(config) => config.run(context),
         Verb::Schema(_) => Schema::run(context),
+        Verb::Iam(iam) => iam.run(context),
         Verb::Sandbox(sandbox) => sandbox.run(context).await,
         Verb::Ls(ls) => ls.run(context).await,
         Verb::Completion(completion) => completion.run(context),
