@@ -3,6 +3,7 @@ mod cli;
 mod docs;
 mod faults;
 mod groups;
+mod iam;
 mod keeper;
 mod layers;
 mod log_soak;

@@ -7,12 +7,12 @@ use crate::aws::iam::Statement;
 use crate::manifest::Secs;
 
 /// Statement for the caller's own policy: it may assume this role.
-pub(in crate::aws) fn may_assume(role: &str, more: &[&'static str]) -> String {
+pub(in crate::aws) fn may_assume(role: &str, more: &[&str]) -> String {
     Statement::may_assume("DevsupAssume", vec![role.to_owned()], more).to_string()
 }
 
 /// Statement for the role's trust policy: it trusts this caller.
-pub(in crate::aws) fn trusts(principal: &str, more: &[&'static str], external_id: Option<&str>) -> String {
+pub(in crate::aws) fn trusts(principal: &str, more: &[&str], external_id: Option<&str>) -> String {
     Statement::trusts_with(principal, more, external_id).to_string()
 }
 
@@ -67,10 +67,9 @@ fn foreign(answer: &Answer, about: &About<'_>) -> String {
 fn denied(side: Side, about: &About<'_>) -> String {
     let (role, principal) = (about.role_arn(), about.principal());
     let external_id = about.role.and_then(|role| role.external_id.as_deref());
-    let caller = |extra: &[&'static str]| format!("add to the policy of `{principal}`:\n{}", may_assume(role, extra));
-    let target = |extra: &[&'static str]| {
-        format!("add to the trust policy of `{role}`:\n{}", trusts(&principal, extra, external_id))
-    };
+    let caller = |extra: &[&str]| format!("add to the policy of `{principal}`:\n{}", may_assume(role, extra));
+    let target =
+        |extra: &[&str]| format!("add to the trust policy of `{role}`:\n{}", trusts(&principal, extra, external_id));
     match side {
         Side::CallerLacks => caller(&[]),
         Side::CallerDenies => {

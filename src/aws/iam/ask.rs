@@ -17,29 +17,30 @@ pub(super) struct Ask {
     source_identities: BTreeSet<Option<String>>,
 }
 
-impl Ask {
-    /// The role is only passed through. A source identity, once set, goes along, and so do transitive tags: each later role
-    /// must allow them again.
-    pub(super) fn on_the_way(&mut self, role: &Role, service: &Name) {
-        self.services.insert(service.clone());
-        self.source_identity |= role.source_identity.is_some();
-        self.tags |= !role.transitive_tags.is_empty();
-        self.external_ids.insert(None);
-        self.session_names.insert(None);
-        self.source_identities.insert(None);
-    }
+/// One service's way over this link. `via` may have made it one of several.
+pub(super) struct Way<'a> {
+    pub(super) service: &'a Name,
+    pub(super) role: &'a Role,
+    pub(super) project: &'a str,
+    /// The base identity asks: here a source identity and transitive tags are set, to be inherited from here on.
+    pub(super) first: bool,
+    /// The service runs as this role: what is the service's own is asked for here.
+    pub(super) last: bool,
+}
 
-    /// The service runs as this role.
-    pub(super) fn at_last(&mut self, role: &Role, service: &Name, project: &str) {
-        let pattern = |text: &String| pattern(text, service, project);
-        self.services.insert(service.clone());
+impl Ask {
+    pub(super) fn with(&mut self, way: &Way<'_>) {
+        let role = way.role;
+        let pattern = |text: &String| pattern(text, way.service, way.project);
+        self.services.insert(way.service.clone());
+        // What is inherited wants its permission too.
         self.source_identity |= role.source_identity.is_some();
-        self.tags |= !role.tags.is_empty();
-        self.external_ids.insert(role.external_id.clone());
+        self.tags |= if way.last { !role.tags.is_empty() } else { !role.transitive_tags.is_empty() };
+        self.external_ids.insert(role.external_id.clone().filter(|_| way.last));
         // Only who chose a name on purpose wants it to be required.
-        let chosen = role.session_name != Role::of(role.arn.clone()).session_name;
+        let chosen = way.last && role.session_name != Role::of(role.arn.clone()).session_name;
         self.session_names.insert(chosen.then(|| pattern(&role.session_name)).filter(|pattern| pattern != "*"));
-        self.source_identities.insert(role.source_identity.as_ref().map(pattern));
+        self.source_identities.insert(role.source_identity.as_ref().filter(|_| way.first).map(pattern));
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = &Name> {
@@ -56,7 +57,7 @@ impl Ask {
     /// is required of the request: AWS does not say that they are judged with the same keys.
     pub(super) fn trust(&self, caller: &str, style: Style, number: &str) -> Vec<Statement> {
         let sid = format!("DevsupTrust{number}");
-        let mut first = Statement::trusts(&sid, caller, style, vec![ASSUME]);
+        let mut first = Statement::trusts(&sid, caller, style, &[ASSUME]);
         let bare = first.condition.clone();
         let required = [
             ("StringEquals", "sts:ExternalId", &self.external_ids),
@@ -73,10 +74,10 @@ impl Ask {
             return vec![first];
         }
         if first.condition == bare {
-            first.action.extend(more);
+            first.action.extend(more.into_iter().map(str::to_owned));
             return vec![first];
         }
-        vec![first, Statement::trusts(&format!("DevsupTrustSession{number}"), caller, style, more)]
+        vec![first, Statement::trusts(&format!("DevsupTrustSession{number}"), caller, style, &more)]
     }
 }
 

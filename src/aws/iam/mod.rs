@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::manifest::{Manifest, Name, Role, RoleArn};
-use ask::Ask;
+use ask::{Ask, Way};
 pub use statement::{Statement, Style};
 
 /// Stand where only a person can know: the manifest has no `base_role`.
@@ -101,7 +101,7 @@ impl Needs {
         let mut links = Links::new();
         for service in manifest.services.values().filter(|service| chosen.contains(&service.name)) {
             if let Some(role) = &service.role {
-                walk(&mut links, &base, role, &service.name, &manifest.name);
+                walk(&mut links, base.as_ref(), role, &service.name, &manifest.name);
             }
         }
         Self { project: manifest.name.clone(), base, policies: policies(&links), trusts: trusts(&links, style) }
@@ -109,13 +109,13 @@ impl Needs {
 }
 
 /// Every link on the way from the base to this role.
-fn walk(links: &mut Links, base: &Option<RoleArn>, role: &Role, service: &Name, project: &str) {
-    let mut caller = Caller::Base(base.clone());
-    for hop in &role.via {
-        links.entry((caller, hop.clone())).or_default().on_the_way(role, service);
-        caller = Caller::Hop(hop.clone());
+fn walk(links: &mut Links, base: Option<&RoleArn>, role: &Role, service: &Name, project: &str) {
+    let mut caller = Caller::Base(base.cloned());
+    for (at, next) in role.via.iter().chain([&role.arn]).enumerate() {
+        let way = Way { service, role, project, first: at == 0, last: at == role.via.len() };
+        links.entry((caller, next.clone())).or_default().with(&way);
+        caller = Caller::Hop(next.clone());
     }
-    links.entry((caller, role.arn.clone())).or_default().at_last(role, service, project);
 }
 
 /// For each caller one policy; in it one statement for each set of actions, so that each role stands in it once.

@@ -25,7 +25,7 @@ pub struct Statement {
     /// In a trust policy: whom it speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<Principal>,
-    pub action: Vec<&'static str>,
+    pub action: Vec<String>,
     /// In an identity policy: the roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource: Vec<String>,
@@ -72,26 +72,25 @@ pub enum Style {
 }
 
 impl Statement {
-    fn allow(sid: &str, action: Vec<&'static str>) -> Self {
+    fn allow<'a>(sid: &str, action: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             sid: sid.to_owned(),
             effect: "Allow",
             principal: None,
-            action,
+            action: action.into_iter().map(str::to_owned).collect(),
             resource: Vec::new(),
             condition: Conditions::new(),
         }
     }
 
     /// For the caller's own policy: it may assume these roles.
-    pub fn may_assume(sid: &str, roles: Vec<String>, more: &[&'static str]) -> Self {
-        let action = [&[ASSUME], more].concat();
-        Self { resource: roles, ..Self::allow(sid, action) }
+    pub fn may_assume(sid: &str, roles: Vec<String>, more: &[&str]) -> Self {
+        Self { resource: roles, ..Self::allow(sid, [ASSUME].into_iter().chain(more.iter().copied())) }
     }
 
     /// For a role's trust policy: this caller may do these things with it.
-    pub fn trusts(sid: &str, caller: &str, style: Style, action: Vec<&'static str>) -> Self {
-        let mut statement = Self::allow(sid, action);
+    pub fn trusts(sid: &str, caller: &str, style: Style, action: &[&str]) -> Self {
+        let mut statement = Self::allow(sid, action.iter().copied());
         let aws = if style == Style::Arn { caller.to_owned() } else { root(caller) };
         statement.principal = Some(Principal { aws });
         if style == Style::Condition {
@@ -101,8 +100,8 @@ impl Statement {
     }
 
     /// The same in its usual style, with all that one refused request asked for.
-    pub(in crate::aws) fn trusts_with(caller: &str, more: &[&'static str], external_id: Option<&str>) -> Self {
-        let mut statement = Self::trusts("DevsupTrust", caller, Style::default(), [&[ASSUME], more].concat());
+    pub(in crate::aws) fn trusts_with(caller: &str, more: &[&str], external_id: Option<&str>) -> Self {
+        let mut statement = Self::trusts("DevsupTrust", caller, Style::default(), &[&[ASSUME], more].concat());
         if let Some(id) = external_id {
             statement.require("StringEquals", "sts:ExternalId", Values::one(id));
         }
@@ -154,7 +153,7 @@ mod tests {
 
     #[test]
     fn each_style_names_the_caller_in_its_own_way() {
-        let said = |style| Statement::trusts("DevsupTrust", DEV, style, vec![ASSUME]).to_string();
+        let said = |style| Statement::trusts("DevsupTrust", DEV, style, &[ASSUME]).to_string();
         let head = "{\"Sid\":\"DevsupTrust\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":";
         let action = ",\n \"Action\":[\"sts:AssumeRole\"]";
         assert_eq!(said(Style::Arn), format!("{head}\"{DEV}\"}}{action}}}"));
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_short_text_and_the_json_say_the_same() {
-        let mut statement = Statement::trusts("X", DEV, Style::Condition, vec![ASSUME, TAG]);
+        let mut statement = Statement::trusts("X", DEV, Style::Condition, &[ASSUME, TAG]);
         let ids = ["b\"", "a"].map(str::to_owned);
         statement.require("StringEquals", "sts:ExternalId", Values(BTreeSet::from(ids)));
         let other = Statement::may_assume("Y", vec![DEV.to_owned()], &[IDENTITY]);

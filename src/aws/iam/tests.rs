@@ -1,6 +1,7 @@
 //! Every word of the output for one manifest with everything in it, and what must be so for any.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ fn manifest(aws: &str, roles: &[(&str, &str)]) -> Manifest {
     let folder = tempfile::tempdir().expect("a folder");
     let mut text = format!("name = \"shop\"\n[aws]\n{aws}\n");
     for (service, role) in roles {
-        text += &format!("[services.{service}]\ncommand = [\"true\"]\nrole = \"{role}\"\n");
+        write!(text, "[services.{service}]\ncommand = [\"true\"]\nrole = \"{role}\"\n").expect("written");
     }
     std::fs::write(folder.path().join("services.toml"), text).expect("a file");
     let source = Source {
@@ -60,13 +61,13 @@ fn everything(aws: &str) -> Manifest {
 fn shown(needs: &Needs) -> String {
     let mut text = String::new();
     for policy in &needs.policies {
-        text +=
-            &format!("{}\n{}\n", policy.caller.arn(), serde_json::to_string_pretty(&policy.document).expect("JSON"));
+        write!(text, "{}\n{}\n", policy.caller.arn(), serde_json::to_string_pretty(&policy.document).expect("JSON"))
+            .expect("written");
     }
     for trusting in &needs.trusts {
-        text += &format!("\n{} {:?}\n", trusting.role, trusting.services);
+        write!(text, "\n{} {:?}\n", trusting.role, trusting.services).expect("written");
         for statement in &trusting.statements {
-            text += &format!("{statement}\n");
+            writeln!(text, "{statement}").expect("written");
         }
     }
     text
@@ -143,6 +144,10 @@ fn transitive_tags_and_a_source_identity_go_through_every_hop() {
     assert_eq!(actions(&manifest), [2, 2]);
     with(&mut manifest, "a", |chained| chained.source_identity = Some("ann".into()));
     assert_eq!(actions(&manifest), [3, 3]);
+    let required =
+        needs(&manifest, Style::Root).trusts.iter().map(|one| one.statements[0].to_string()).collect::<Vec<_>>();
+    assert!(required[0].contains(r#""sts:SourceIdentity":"ann""#), "set on the first hop: {required:?}");
+    assert!(!required[1].contains(r#""sts:SourceIdentity":"#), "and inherited by the next: {required:?}");
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
-use crate::aws::iam::{Needs, Policy, Statement, Style, Trusting, UNKNOWN_CALLER, terraform};
+use crate::aws::iam::{Document, Needs, Policy, Statement, Style, Trusting, UNKNOWN_CALLER, terraform};
 use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::failure::{Code, Failure, Kind};
 use crate::cli::project::no_such_service;
 use crate::cli::verbs::config::{load, trust};
-use crate::manifest::{Manifest, Name};
+use crate::manifest::{Manifest, Name, RoleArn};
 
 /// The IAM statements that this manifest needs, and where each goes; no network, nothing is changed
 #[derive(Debug, Args)]
@@ -143,13 +144,19 @@ fn notes(context: &Context, needs: &Needs) {
     }
 }
 
+/// One line of `--format json`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line<'a> {
+    Policy { principal: &'a str, document: &'a Document },
+    Trust { role: &'a RoleArn, services: &'a [Name], statements: &'a [Statement] },
+}
+
 /// stdout is JSON alone, whatever the format; what it is for goes before it on stderr.
 fn policies(context: &Context, needs: &Needs) -> Result<(), Failure> {
     for policy in &needs.policies {
         if context.terminal.format == Format::Json {
-            context.terminal.json(&serde_json::json!({
-                "kind": "policy", "principal": policy.caller.arn(), "document": policy.document,
-            }))?;
+            context.terminal.json(&Line::Policy { principal: policy.caller.arn(), document: &policy.document })?;
         } else {
             context.terminal.say(head_of_policy(policy));
             context.terminal.print(&pretty(&policy.document))?;
@@ -161,9 +168,8 @@ fn policies(context: &Context, needs: &Needs) -> Result<(), Failure> {
 fn trusts(context: &Context, needs: &Needs) -> Result<(), Failure> {
     for trusting in &needs.trusts {
         if context.terminal.format == Format::Json {
-            context.terminal.json(&serde_json::json!({
-                "kind": "trust", "role": trusting.role, "services": trusting.services, "statements": trusting.statements,
-            }))?;
+            let Trusting { role, services, statements, .. } = trusting;
+            context.terminal.json(&Line::Trust { role, services, statements })?;
             continue;
         }
         context.terminal.say(head_of_trust(trusting));
@@ -174,7 +180,7 @@ fn trusts(context: &Context, needs: &Needs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pretty(value: &impl serde::Serialize) -> String {
+fn pretty(value: &impl Serialize) -> String {
     // Strings, lists and maps with string keys: nothing that JSON cannot say.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
