@@ -20,6 +20,7 @@ mod error;
 mod examine;
 mod flight;
 mod http;
+pub mod iam;
 mod loaded;
 mod mfa;
 mod profile;

@@ -36,6 +36,7 @@ Credentials
   profile, credential-process
                   a service's role for the AWS CLI, an IDE, a notebook
   hold, release   keep a service from being replaced, for a while
+  iam             the IAM statements that the manifest needs, as JSON or Terraform
   sandbox         the embedded stand-in for AWS, alone
 
 Project
@@ -186,6 +187,8 @@ pub(crate) enum Verb {
     Config(verbs::config::Config),
     #[command(help_template = VERB_TEMPLATE)]
     Schema(verbs::config::Schema),
+    #[command(help_template = VERB_TEMPLATE)]
+    Iam(verbs::iam::Iam),
     #[command(help_template = VERB_TEMPLATE)]
     Sandbox(Box<verbs::sandbox::Sandbox>),
     #[command(help_template = VERB_TEMPLATE)]

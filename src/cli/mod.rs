@@ -128,6 +128,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<Code, Failure> {
         Verb::Doctor(doctor) => doctor.run(context).await,
         Verb::Config(config) => config.run(context),
         Verb::Schema(_) => Schema::run(context),
+        Verb::Iam(iam) => iam.run(context),
         Verb::Sandbox(sandbox) => sandbox.run(context).await,
         Verb::Ls(ls) => ls.run(context).await,
         Verb::Completion(completion) => completion.run(context),

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 
 import boto3
 from botocore.config import Config
@@ -12,6 +13,7 @@ from harness import clean_env, end, require, wait_until
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ministack_as_aws.py")
 SERVICES = {"a": "bucket1", "b": "bucket2", "c": "bucket3"}
 
 
@@ -33,7 +35,9 @@ class Emulator:
         self.url = f"http://127.0.0.1:{self.port}"
         env = clean_env(home, AUTH="true", BIND_HOST="127.0.0.1", GATEWAY_PORT=str(self.port), MINISTACK_IMDS_V2_REQUIRED="1")
         self.log = open(os.path.join(home, "ministack.log"), "wb")
-        self.process = subprocess.Popen(["ministack"], env=env, cwd=home, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        # Isolated: the modules beside it are ours and not MiniStack's.
+        program = [sys.executable, "-I", "-B", PROGRAM]
+        self.process = subprocess.Popen(program, env=env, cwd=home, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         wait_until("MiniStack to listen", self.listens, 60)
 
     def listens(self):

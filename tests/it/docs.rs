@@ -81,7 +81,15 @@ fn the_command_line_page_has_every_verb() {
 #[test]
 fn every_link_of_the_pages_leads_somewhere() {
     let top = sources();
-    let mut pages: Vec<PathBuf> = vec![top.join("examples/three-buckets/README.md")];
+    let examples = [
+        "three-buckets",
+        "terraform",
+        "terraform/problem",
+        "terraform/solution-by-role",
+        "terraform/solution-by-account",
+    ];
+    let mut pages: Vec<PathBuf> =
+        examples.iter().map(|name| top.join("examples").join(name).join("README.md")).collect();
     for folder in [top.clone(), top.join("docs")] {
         let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
         pages.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));

@@ -5,6 +5,7 @@ mod doctor;
 mod endpoint;
 mod faults;
 mod groups;
+mod iam;
 mod keeper;
 mod layers;
 mod log_soak;

@@ -3,30 +3,17 @@
 use super::kind::{Kind, Side};
 use super::{About, Answer};
 use crate::aws::arn;
+use crate::aws::iam::Statement;
 use crate::manifest::Secs;
 
-/// Statement for the caller's own policy: it may assume these roles.
-pub(in crate::aws) fn may_assume(role: &str, extra: &[&str]) -> String {
-    let actions: Vec<String> = ["sts:AssumeRole"].iter().chain(extra).map(|action| format!("\"{action}\"")).collect();
-    format!(
-        "{{\"Sid\":\"DevsupAssume\",\"Effect\":\"Allow\",\n \"Action\":[{}],\n \"Resource\":[\"{role}\"]}}",
-        actions.join(",")
-    )
+/// Statement for the caller's own policy: it may assume this role.
+pub(in crate::aws) fn may_assume(role: &str, more: &[&str]) -> String {
+    Statement::may_assume("DevsupAssume", vec![role.to_owned()], more).to_string()
 }
 
-/// Statement for the role's trust policy: it trusts this caller. By account and condition, so that it survives the
-/// caller's role being made anew.
-pub(in crate::aws) fn trusts(principal: &str, extra: &[&str], external_id: Option<&str>) -> String {
-    let account = arn::account(principal).unwrap_or("<account>");
-    let partition = principal.split(':').nth(1).unwrap_or("aws");
-    let actions: Vec<String> = ["sts:AssumeRole"].iter().chain(extra).map(|action| format!("\"{action}\"")).collect();
-    let external =
-        external_id.map(|id| format!(",\"StringEquals\":{{\"sts:ExternalId\":\"{id}\"}}")).unwrap_or_default();
-    format!(
-        "{{\"Sid\":\"DevsupTrust\",\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\"arn:{partition}:iam::{account}:root\"}},\n \
-         \"Action\":[{}],\n \"Condition\":{{\"ArnEquals\":{{\"aws:PrincipalArn\":\"{principal}\"}}{external}}}}}",
-        actions.join(",")
-    )
+/// Statement for the role's trust policy: it trusts this caller.
+pub(in crate::aws) fn trusts(principal: &str, more: &[&str], external_id: Option<&str>) -> String {
+    Statement::trusts_with(principal, more, external_id).to_string()
 }
 
 pub(super) fn of(kind: Kind, answer: &Answer, about: &About<'_>) -> Option<String> {

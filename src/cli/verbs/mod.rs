@@ -11,6 +11,7 @@ pub(crate) mod env;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod hold;
+pub(crate) mod iam;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod ls;

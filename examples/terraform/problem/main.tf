@@ -1,0 +1,61 @@
+# The problem: the service works in production as role2, and not on the development instance, which is role1.
+
+# The bucket of the service.
+resource "aws_s3_bucket" "production" {
+  bucket        = var.bucket_name
+  force_destroy = true
+}
+
+resource "aws_s3_bucket_public_access_block" "production" {
+  bucket                  = aws_s3_bucket.production.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+# role2: who the service is in production. It may use the bucket.
+resource "aws_iam_role" "role2" {
+  name               = "${var.prefix}-role2"
+  assume_role_policy = data.aws_iam_policy_document.role2_trust.json
+}
+
+resource "aws_iam_role_policy" "role2_bucket" {
+  name   = "bucket"
+  role   = aws_iam_role.role2.id
+  policy = data.aws_iam_policy_document.bucket.json
+}
+
+data "aws_iam_policy_document" "bucket" {
+  statement {
+    actions   = ["s3:ListBucket", "s3:GetBucketLocation"]
+    resources = [aws_s3_bucket.production.arn]
+  }
+
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.production.arn}/*"]
+  }
+}
+
+# role1: who the shared development instance is. It has no rights on S3.
+resource "aws_iam_role" "role1" {
+  name               = "${var.prefix}-role1"
+  assume_role_policy = data.aws_iam_policy_document.ec2.json
+}
+
+data "aws_iam_policy_document" "ec2" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
+# Production's instance is role2, and nobody else can be.
+data "aws_iam_policy_document" "role2_trust" {
+  source_policy_documents = [data.aws_iam_policy_document.ec2.json]
+}
