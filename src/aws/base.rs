@@ -7,9 +7,9 @@
 //! Built at the first ask, because reading the trust stores takes longer than all of `ps`. What must never happen: with
 //! `--sandbox` the chain is not even looked at.
 
-mod examine;
+mod standing;
 
-pub use examine::Standing;
+pub use standing::Standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -34,7 +34,7 @@ pub(super) async fn ask(context: &Context, subject: &Subject<'_>, waits: &Waits)
     let region_of_sandbox = sandbox.as_ref().map(|base| base.region.clone());
     let base = Base::new(BaseSpec { aws: aws.clone(), env: context.env.clone(), sandbox });
     let waiting = waits.on("the base identity");
-    let standing = base.examine().await;
+    let standing = base.standing().await;
     drop(waiting);
     let overrides = base.overrides();
     let wall = Wall(i64::try_from(clocks::realtime().as_millis()).unwrap_or(i64::MAX));

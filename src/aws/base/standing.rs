@@ -44,7 +44,7 @@ struct Noticed {
 
 impl Base {
     /// GetCallerIdentity, within the whole patience.
-    pub async fn examine(&self) -> Standing {
+    pub async fn standing(&self) -> Standing {
         let mut noticed = Noticed::default();
         let asked = tokio::time::timeout(self.patience().whole, Box::pin(self.ask_who(&mut noticed))).await;
         let answer = asked.unwrap_or_else(|_| {
