@@ -341,13 +341,13 @@ fn what_another_user_may_not_execute_is_seen_as_them() {
 
 #[test]
 fn what_would_not_start_is_said_and_is_in_the_way_only_of_what_up_starts() {
-    let idle = "\n[services.c]\ncommand = [\"no-such-program\"]\nautostart = false\n";
+    let idle = "\n[services.c]\ncommand = [\"./no-such-program\"]\nautostart = false\n";
     let shop = Shop::of(&format!("{MANIFEST}{idle}"), false);
     let findings = shop.json(&[], 0);
     let lost = of(&findings, "service").into_iter().find(|finding| finding["service"] == "c").expect("said");
     assert_eq!(words(lost, "verdict"), "warn", "{lost:#}");
     let findings = shop.json(&["c"], 1);
-    assert!(words(one(&findings, "service"), "sentence").contains("not found in PATH"), "{findings:#?}");
+    assert!(words(one(&findings, "service"), "sentence").contains("no such file"), "{findings:#?}");
     assert!(!findings.iter().any(|finding| finding["service"] == "a"), "only what was asked for: {findings:#?}");
 }
 
