@@ -15,7 +15,7 @@ BIN = os.environ.get("DEVSUP") or shutil.which("devsup") or "/opt/peers/bin/devs
 class Devsup(Adapter):
     name = "devsup"
     config = ("one [services.x] per service, restart = \"always\", stop_timeout = \"1s\", all else default (backoff from "
-              "500 ms, logs in files of 8 MiB); start = `devsup up -d`, stop = `devsup down`")
+              "500 ms), logs of up to 100 GiB; start = `devsup up -d`, stop = `devsup down`")
     kill_timeout = "1 s"
 
     def version(self):
@@ -26,7 +26,8 @@ class Devsup(Adapter):
         return {"XDG_STATE_HOME": run.dir + "/state"}
 
     def prepare(self, run):
-        t = ["name = \"measured\"\n[defaults]\nrestart = \"always\"\nstop_timeout = \"1s\"\n"]
+        t = ["name = \"measured\"\n[defaults]\nrestart = \"always\"\nstop_timeout = \"1s\"\n"
+             "logs = { total = \"100GiB\", file = \"100GiB\" }\n[logs]\nmax_total = \"100GiB\"\n"]
         for s in run.services:
             t.append(f"[services.{s.name}]\ncommand = {json.dumps(s.argv)}\n")
         write(run.dir + "/services.toml", "".join(t))

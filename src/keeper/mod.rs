@@ -18,6 +18,7 @@ mod link;
 mod notify;
 mod outbox;
 mod output;
+mod pace;
 mod plain;
 mod probe;
 pub mod protocol;

@@ -1,14 +1,14 @@
 //! From the service's two pipes, or its terminal, into its log.
 //!
-//! Reads are big, buffers are given back after a second of silence, and after a short read the pipes are left alone for a
-//! millisecond, so that a service that writes a line at a time does not wake us for each. Trouble with the log never
-//! reaches the service: what cannot be written is read, counted and thrown away.
+//! Reads are big, buffers are given back after a second of silence, and [`Pace`] says how long the pipes are left alone.
+//! Trouble with the log never reaches the service: what cannot be written is read, counted and thrown away.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::pace::{Pace, is_full};
 use super::protocol::{LogSpec, Report};
 use super::ready_line::LineWatch;
 use super::terminal::Terminal;
@@ -20,14 +20,11 @@ use crate::sys::pty::Size;
 use crate::sys::{process, tree};
 
 const CHUNK: usize = 256 << 10;
-const LINGER: Duration = Duration::from_millis(1);
-/// How long it does not linger after it was seen that the pipe fills up meanwhile.
-const HURRY: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_secs(1);
 /// Between two looks at the socket and at the children while a service writes as fast as it can.
 const READS_AT_ONCE: usize = 8;
-/// A read from a terminal takes at most 4 KiB: one that takes so much leaves more behind.
-const FULL_TERMINAL: usize = 2 << 10;
+/// What a read from a terminal takes at most.
+const TERMINAL: usize = 4 << 10;
 
 struct Source {
     stream: Stream,
@@ -46,7 +43,7 @@ impl Source {
 
     /// Both streams as one: on a terminal nobody can tell them apart.
     fn terminal(read: OwnedFd) -> Self {
-        Self { stream: Stream::Stdout, read, state: SourceState::Open, width: Width::Settled, capacity: FULL_TERMINAL }
+        Self { stream: Stream::Stdout, read, state: SourceState::Open, width: Width::Settled, capacity: TERMINAL }
     }
 }
 
@@ -84,8 +81,8 @@ pub(super) struct Output {
     log: Log,
     buffer: Option<Vec<u8>>,
     last_read: Duration,
+    pace: Pace,
     linger_until: Option<Duration>,
-    hurry_until: Duration,
     reported: u64,
     /// Looks for the line that says it is ready, until it was seen.
     lines: Option<LineWatch>,
@@ -128,8 +125,8 @@ impl Output {
             log,
             buffer: None,
             last_read: Duration::ZERO,
+            pace: Pace::new(),
             linger_until: None,
-            hurry_until: Duration::ZERO,
             reported: 0,
             lines: None,
             line_seen: false,
@@ -225,20 +222,22 @@ impl Output {
 
     /// Reads what there is, up to a bound.
     pub(super) fn read(&mut self, now: Duration) {
+        // What the fuller pipe held at first, and of how much.
+        let mut fullest: Option<(usize, usize)> = None;
         for which in 0..self.sources.len() {
-            for _ in 0..READS_AT_ONCE {
-                let full = self.sources.get(which).map_or(0, |source| source.capacity);
-                match self.read_once(which, now) {
-                    Got::Bytes(n) if n >= full => self.hurry_until = now + HURRY,
-                    Got::Bytes(_) => {
-                        if self.hurry_until <= now {
-                            self.linger_until = Some(now + LINGER);
-                        }
-                        break;
-                    }
-                    Got::Nothing => break,
+            for turn in 0..READS_AT_ONCE {
+                let capacity = self.sources.get(which).map_or(0, |source| source.capacity);
+                let Got::Bytes(n) = self.read_once(which, now) else { break };
+                if turn == 0 && fullest.is_none_or(|(most, of)| n * of > most * capacity) {
+                    fullest = Some((n, capacity));
+                }
+                if !is_full(n, capacity) {
+                    break;
                 }
             }
+        }
+        if let Some((bytes, capacity)) = fullest {
+            self.linger_until = self.pace.found(bytes, capacity, now).map(|rest| now + rest);
         }
         if let Some(terminal) = &mut self.terminal {
             terminal.turn();
@@ -339,9 +338,9 @@ impl Output {
 }
 
 impl Source {
-    /// At the first read that took a full pipe: the service waits for us.
+    /// At the first read that took a full pipe: the service waits for us, or soon would.
     fn widen_when_full(&mut self, n: usize) {
-        if self.width == Width::Default && n >= self.capacity {
+        if self.width == Width::Default && is_full(n, self.capacity) {
             self.width = Width::Settled;
             if room_for_wide_pipes() && pipe::widen(&self.read, CHUNK) {
                 self.capacity = pipe::capacity(&self.read);
