@@ -12,6 +12,8 @@
 
 mod birth;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod keep;
 mod link;
 mod notify;

@@ -24,6 +24,8 @@ mod chunked;
 mod config;
 mod dispatch;
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod identity;
 mod objects;
 mod policy;

@@ -1,49 +1,13 @@
 //! Bytes in, bytes out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::{Logs, text};
-use crate::logs::folder::{self, Part};
-use crate::logs::record::{self, ADDED, Kind, Record, SLOT, Slot, UNFINISHED};
+use crate::logs::fuzzed::rebuilt;
 use crate::logs::{Mark, Pattern, Stream, What};
 use crate::supervisor::{Exit, Reason};
-
-/// The records of one index; it must be sound to its end.
-fn records(folder: &Path, part: Part) -> Vec<Record> {
-    let index = std::fs::read(part.index_in(folder)).expect("an index");
-    assert_eq!(index.len() % SLOT, 0, "whole slots");
-    let slots = index.chunks_exact(SLOT).map(|slot| record::decode(slot.try_into().expect("24")).expect("sound"));
-    slots.filter_map(|slot| if let Slot::Record(record) = slot { Some(record) } else { None }).collect()
-}
-
-/// What each stream wrote, rebuilt from files and indexes; checks that every byte is spoken of once, in order.
-fn rebuilt(folder: &Path) -> BTreeMap<bool, Vec<u8>> {
-    let mut streams: BTreeMap<bool, Vec<u8>> = BTreeMap::new();
-    let mut time = 0;
-    for part in folder::list(folder).expect("listed").logs {
-        let data = std::fs::read(part.log_in(folder)).expect("a log");
-        let mut at = 0;
-        for record in records(folder, part) {
-            assert!(record.time >= time, "time goes on");
-            time = record.time;
-            assert_eq!(record.offset, at as u64, "no gap, no overlap");
-            let Kind::Data(stream) = record.kind else { continue };
-            let bytes = &data[at..at + record.length as usize];
-            at += bytes.len();
-            if record.flags & ADDED != 0 {
-                assert_eq!(bytes, b"\n");
-            } else {
-                assert_eq!(record.flags & UNFINISHED == 0, bytes.ends_with(b"\n"));
-                streams.entry(stream == Stream::Stderr).or_default().extend(bytes);
-            }
-        }
-        assert_eq!(at, data.len(), "all is indexed");
-    }
-    streams
-}
 
 #[derive(Clone, Debug)]
 enum Act {
