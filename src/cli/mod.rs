@@ -8,9 +8,11 @@
 mod args;
 mod attached;
 mod context;
+mod daemon_log;
 mod detach;
 mod failure;
 mod follow;
+mod followed;
 mod foreground;
 mod news;
 mod outcome;

@@ -131,6 +131,12 @@ impl Capture {
         self.writer.finish();
     }
 
+    #[cfg(test)]
+    pub(super) fn by_clock(mut self, wall: fn() -> Duration) -> Self {
+        self.writer.set_wall(wall);
+        self
+    }
+
     /// As [`Capture::tick`] when unfinished lines have waited long enough.
     #[cfg(any(test, fuzzing))]
     pub(super) fn flush(&mut self, stream: Stream) {

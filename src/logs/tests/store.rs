@@ -106,6 +106,35 @@ proptest! {
     }
 }
 
+/// Each byte of an index, made another one by one: no line is hidden, and none is shown twice.
+#[test]
+fn one_wrong_byte_anywhere_in_an_index_hides_no_line() {
+    let logs = Logs::new();
+    let mut capture = logs.capture("a", 1, 1 << 20);
+    for n in 0..4 {
+        capture.write(stream(n % 2 == 1), format!("line {n}\nhalf {n}").as_bytes());
+        capture.flush(stream(n % 2 == 1));
+        capture.mark(&Mark::Exited { exit: Exit::Code(n) });
+    }
+    capture.finish();
+    logs.capture("a", 2, 100).finish();
+    let path = logs.folder("a").join("000001.idx");
+    let sound = std::fs::read(&path).expect("read");
+    for at in 0..sound.len() {
+        for by in [1, 0x80, sound[at].max(1)] {
+            let mut index = sound.clone();
+            index[at] ^= by;
+            std::fs::write(&path, index).expect("written");
+            let shown = logs.history(&["a"], None).concat();
+            for n in 0..4 {
+                for words in [format!("line {n}"), format!("half {n}")] {
+                    assert_eq!(shown.matches(&words).count(), 1, "byte {at}: {words} in {shown}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn history_is_merged_by_time_over_services_and_runs() {
     let logs = Logs::new();
