@@ -42,7 +42,7 @@ impl HolderInfo {
     }
 
     pub(super) fn alive(&self) -> bool {
-        tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time)
+        tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time && !found.is_zombie())
     }
 }
 

@@ -79,7 +79,7 @@ set -e
 until_so() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 600 ] || { echo "waited too long: $1"; exit 9; }; sleep 0.1; done; }
 "$DEVSUP_BINARY" up -d --wait b
 logs=$("$DEVSUP_BINARY" logs --path)/a
-mkdir -p "$logs"
+mkdir -m 700 "$logs"
 mount --bind "$logs" "$logs"
 mount -o remount,bind,ro "$logs"
 "$DEVSUP_BINARY" start a

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{daemon, send};
+use crate::faults::{daemon, send, until_gone};
 use crate::project::{Foreground, Project, binary, wait_until};
 
 const MANIFEST: &str = r#"
@@ -83,9 +83,10 @@ fn a_follower_ends_with_its_project_and_outlives_a_daemon_that_is_killed() {
     project.up_sandbox();
     let mut follow = project.spawn(&["logs", "-f"]);
     follow.until_says("a says 2\n");
-    send(daemon(&project), Signal::SIGKILL);
+    let first = daemon(&project);
+    send(first, Signal::SIGKILL);
     follow.until_says("devsup's daemon has ended unexpectedly");
-    project.until_gone();
+    until_gone(&[first]);
     project.up_sandbox();
     follow.until_says("· run 2 ──");
     // It hears of the new daemon within a second of what is written.
