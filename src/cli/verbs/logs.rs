@@ -115,16 +115,15 @@ impl Logs {
             }
         } else if self.follow {
             followed::follow(context, query, printer).await?;
-        } else {
-            print(&found, query, printer)?;
+        } else if print(&found, query, printer)? == 0 && self.narrowed() && tail != Some(0) {
+            context.terminal.say("nothing in the logs is what was asked for");
         }
         Ok(Code::OK)
     }
 
     /// How much of the past; `None`: all. Who says what is wanted wants all of it.
     fn lines(&self, context: &Context) -> Option<usize> {
-        let narrowed =
-            self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous;
+        let narrowed = self.narrowed();
         match self.tail {
             Some(Tail::Lines(lines)) => Some(lines),
             None if context.terminal.interactive && !narrowed => {
@@ -135,6 +134,10 @@ impl Logs {
             }
             Some(Tail::All) | None => None,
         }
+    }
+
+    fn narrowed(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous
     }
 
     fn filter(&self, context: &Context) -> Result<Filter, Failure> {
@@ -249,18 +252,22 @@ fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>
 }
 
 /// History, to its end. Of a project that is down, what its keepers left without a record belongs to it.
-fn print(found: &Found, query: Query, mut printer: Printer) -> Result<(), Failure> {
+/// Answers how much there was.
+fn print(found: &Found, query: Query, mut printer: Printer) -> Result<usize, Failure> {
     let mut reader = Reader::open(query).map_err(unreadable)?;
     if found.pid.is_none() {
         let locks = found.folder.join("services");
         reader = reader.alive(Box::new(move |name, run| keeper_lives(&locks, name.as_str(), run)));
     }
     let mut lines = Vec::new();
+    let mut entries = 0;
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     while let Some(entry) = reader.next(None).map_err(unreadable)? {
         printer.line(&entry, &mut lines);
         out.write_all(&lines)?;
         lines.clear();
+        entries += 1;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(entries)
 }

@@ -161,6 +161,8 @@ fn what_is_wanted_is_found() {
     assert_eq!(logs(&["a", "--until", &between]), logs(&["a", "--run", "1"]));
     assert_eq!(logs(&["a", "--since", &between, "-g", "fine|error"]), of_two);
     assert_eq!(logs(&["a", "--since", "1h"]).len(), 4);
+    let none = project.devsup(&["logs", "-g", "nowhere to be found"]).ok();
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "nothing in the logs is what was asked for\n"));
     let path = project.devsup(&["logs", "a", "--path", "--run", "1"]).ok().stdout;
     assert!(std::fs::read_to_string(path.trim_end()).expect("a log").contains("#1\n"), "{path}");
     for (args, words) in [
