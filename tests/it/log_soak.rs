@@ -2,15 +2,16 @@
 //! lost, doubled or torn.
 //!
 //! 200 MB as it stands; `DEVSUP_LOG_SOAK=2GB` and more by that variable. Each line is counted as it comes, and old files go by
-//! `logs.total`, so the disk holds no more for 100 GB than for one.
+//! `logs.total`, so the disk holds no more for 100 GB than for one. On a machine where the follower gets too little to keep pace,
+//! the services are halted until it is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -75,11 +76,24 @@ struct Checked {
     ended_well: u32,
 }
 
+/// Further behind, and the services wait for it.
+const BEHIND: Duration = Duration::from_secs(3);
+
+/// How far the follower is.
+#[derive(Default)]
+struct Progress {
+    bytes: AtomicU64,
+    /// Unix nanoseconds of what was read last.
+    time: AtomicI64,
+    /// How often it had read everything.
+    rests: AtomicU64,
+    over: AtomicBool,
+}
+
 /// Reads on until it is told that nothing more comes; the first thing that is wrong ends it.
 struct Follower {
     counters: PathBuf,
-    bytes: Arc<AtomicU64>,
-    over: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     open: BTreeMap<(Name, u32), Run>,
     checked: BTreeMap<Name, Checked>,
 }
@@ -87,11 +101,11 @@ struct Follower {
 impl Follower {
     fn follow(mut self, mut reader: Reader) -> Result<BTreeMap<Name, Checked>, String> {
         loop {
-            let last = self.over.load(Ordering::SeqCst);
-            match reader.next(Some(Duration::from_millis(100))).map_err(|error| error.to_string())? {
+            let last = self.progress.over.load(Ordering::SeqCst);
+            match reader.next(Some(Duration::from_millis(20))).map_err(|error| error.to_string())? {
                 Some(entry) => self.take(&entry)?,
                 None if last => break,
-                None => {}
+                None => drop(self.progress.rests.fetch_add(1, Ordering::SeqCst)),
             }
         }
         if self.open.is_empty() { Ok(self.checked) } else { Err(format!("no end of {:?}", self.open.keys())) }
@@ -119,7 +133,8 @@ impl Follower {
                     return wrong(format!("{text:?}"));
                 }
                 let length = bytes.len() as u64 + 1;
-                self.bytes.fetch_add(length, Ordering::SeqCst);
+                self.progress.bytes.fetch_add(length, Ordering::SeqCst);
+                self.progress.time.store(entry.time_ns, Ordering::SeqCst);
                 self.checked.entry(entry.service.clone()).or_default().bytes += length;
             }
             What::Mark(Mark::Ended) => {
@@ -174,6 +189,29 @@ impl Storm {
             self.project.devsup(&["restart", &name]).ok();
         }
     }
+
+    /// When the follower is behind, until it is not.
+    fn wait_for(&self, progress: &Progress) {
+        let now = i64::try_from(realtime().as_nanos()).unwrap_or(i64::MAX);
+        let behind = now.saturating_sub(progress.time.load(Ordering::SeqCst));
+        let before = progress.rests.load(Ordering::SeqCst);
+        if u128::try_from(behind).is_ok_and(|behind| behind < BEHIND.as_nanos()) {
+            return;
+        }
+        let mut halted = BTreeSet::new();
+        let until = monotonic() + Duration::from_mins(10);
+        while progress.rests.load(Ordering::SeqCst) == before && monotonic() < until {
+            // Those with credentials are replaced meanwhile, and the new ones write.
+            let pids = self.project.ps().into_iter().filter_map(|one| i32::try_from(one.pid?).ok());
+            for pid in pids.filter(|pid| halted.insert(*pid)) {
+                kill(Pid::from_raw(pid), Signal::SIGSTOP).ok();
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        for pid in self.project.ps().into_iter().filter_map(|one| i32::try_from(one.pid?).ok()) {
+            kill(Pid::from_raw(pid), Signal::SIGCONT).ok();
+        }
+    }
 }
 
 /// What all the logs take of the disk.
@@ -193,30 +231,31 @@ fn no_line_is_lost_doubled_or_torn() {
     let services = (0..SERVICES).map(|at| Name::new(&format!("s{at}"))).collect();
     let query = Query { logs: logs.clone(), services, tail: None, follow: true, filter: Filter::default() };
     let reader = Reader::open(query).expect("opened");
-    let (bytes, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let progress = Arc::new(Progress::default());
     let (open, checked, counters) = (BTreeMap::new(), BTreeMap::new(), project.path("counters"));
-    let follower = Follower { counters, bytes: Arc::clone(&bytes), over: Arc::clone(&over), open, checked };
+    let follower = Follower { counters, progress: Arc::clone(&progress), open, checked };
     let follower = thread::spawn(move || follower.follow(reader));
     let seed = u64::try_from(realtime().as_nanos()).unwrap_or(1) | 1;
     let mut storm = Storm { project, seed, turn: 0 };
     let begin = monotonic();
     let mut most = 0;
-    while bytes.load(Ordering::SeqCst) < wanted && !follower.is_finished() {
+    while progress.bytes.load(Ordering::SeqCst) < wanted && !follower.is_finished() {
         let long = begin + Duration::from_secs(300 + wanted / 5_000_000);
-        assert!(monotonic() < long, "too slow: {} bytes of {wanted}", bytes.load(Ordering::SeqCst));
+        assert!(monotonic() < long, "too slow: {} bytes of {wanted}", progress.bytes.load(Ordering::SeqCst));
         for _ in 0..3 {
             storm.disturb();
             thread::sleep(Duration::from_millis(100));
         }
+        storm.wait_for(&progress);
         most = most.max(disk(&logs));
     }
     storm.project.devsup(&["down"]).ok();
     storm.project.until_gone();
-    over.store(true, Ordering::SeqCst);
+    progress.over.store(true, Ordering::SeqCst);
     let checked = follower.join().expect("no panic").unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     let sum = |of: fn(&Checked) -> u32| checked.values().map(of).sum::<u32>();
     let (runs, ended_well) = (sum(|checked| checked.runs), sum(|checked| checked.ended_well));
-    let (read, seconds) = (bytes.load(Ordering::SeqCst) / 1_000_000, (monotonic() - begin).as_secs());
+    let (read, seconds) = (progress.bytes.load(Ordering::SeqCst) / 1_000_000, (monotonic() - begin).as_secs());
     means::counted(&format!(
         "{read} MB in {seconds} s, {runs} runs, {ended_well} of them to their last line, {} MB of disk at most",
         most / 1_000_000
