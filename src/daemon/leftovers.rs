@@ -1,6 +1,7 @@
 //! What an earlier devsup left: keepers that still end their runs, and processes whose keepers were killed too.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,8 +42,16 @@ impl HolderInfo {
     }
 
     pub(super) fn alive(&self) -> bool {
-        tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time)
+        tree::look(self.pid).is_some_and(|found| found.start_time == self.start_time && !found.is_zombie())
     }
+}
+
+/// Does the keeper of this run live, as far as the service's lock says? For a project that is down: a daemon that starts a run
+/// writes it there a moment later. `locks`: the folder they are in.
+pub fn keeper_lives(locks: &Path, service: &str, run: u32) -> bool {
+    let text = std::fs::read_to_string(locks.join(format!("{service}.lock"))).unwrap_or_default();
+    let holders: Vec<HolderInfo> = serde_json::from_str(&text).unwrap_or_default();
+    holders.iter().any(|holder| holder.run == run && holder.alive())
 }
 
 /// The living daemon of this very project whose state folder was taken away under it, so that its lock and its socket are
@@ -74,7 +83,7 @@ impl World {
         }
     }
 
-    fn watch_occupier(&mut self, service: &Name, path: &std::path::Path) -> String {
+    fn watch_occupier(&mut self, service: &Name, path: &Path) -> String {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let holders: Vec<HolderInfo> = serde_json::from_str(&text).unwrap_or_default();
         let alive = holders.into_iter().find(HolderInfo::alive);

@@ -58,6 +58,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use self::await_empty::await_empty;
+pub use self::leftovers::keeper_lives;
+pub(crate) use self::watched::watched;
 pub use crate::control::{Answered, Start};
 
 use self::begin::{Begun, Starter, begin};

@@ -10,6 +10,6 @@ use tokio::io::unix::AsyncFd;
     deprecated,
     reason = "its successor is unsafe, which this crate forbids; the contract above is what it asks for"
 )]
-pub(super) fn watched<T: AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watched<T: AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::new(inner)
 }

@@ -13,6 +13,8 @@
 mod birth;
 mod failure;
 mod foresee;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod keep;
 mod link;
 mod notify;

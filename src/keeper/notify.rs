@@ -104,8 +104,13 @@ impl Notify {
         }
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn status(&self) -> &str {
+        &self.status
+    }
+
     /// Was that `READY=1`?
-    fn hear(&mut self, datagram: &[u8], secrets: &Secrets) -> bool {
+    pub(super) fn hear(&mut self, datagram: &[u8], secrets: &Secrets) -> bool {
         let mut ready = false;
         let mut word = None;
         let mut status = None;
@@ -115,7 +120,7 @@ impl Notify {
                 b"RELOADING=1" => word = Some("reloading"),
                 b"STOPPING=1" => word = Some("stopping"),
                 // MAINPID, FDSTORE, WATCHDOG and what else there is: the kernel tells us who is who.
-                _ => status = line.strip_prefix(b"STATUS=").map(|text| plain(&secrets.mask(text))).or(status),
+                _ => status = line.strip_prefix(b"STATUS=").map(|text| masked(text, secrets)).or(status),
             }
         }
         let said_by_us = matches!(self.status.as_str(), "reloading" | "stopping");
@@ -126,6 +131,12 @@ impl Notify {
         }
         ready
     }
+}
+
+/// Once more at the end: without its control characters a text may be a secret that it was not with them.
+fn masked(text: &[u8], secrets: &Secrets) -> String {
+    let plain = plain(&secrets.mask(text));
+    String::from_utf8_lossy(&secrets.mask(plain.as_bytes())).into_owned()
 }
 
 #[cfg(test)]

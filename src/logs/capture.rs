@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::disk::{Disk, Folder};
 use super::filter::Pattern;
-use super::redact::Secrets;
+use super::redact::{Carry, Secrets};
 use super::writer::Writer;
 use super::{Mark, Stream};
 use crate::sys::clock;
@@ -30,7 +30,7 @@ const MASK: &[u8] = b"[devsup: redacted]";
 #[derive(Default)]
 struct Line {
     /// May begin a secret.
-    carry: Vec<u8>,
+    carry: Carry,
     /// Unfinished, secrets masked.
     held: Vec<u8>,
     /// When the first of `held` came.
@@ -131,8 +131,14 @@ impl Capture {
         self.writer.finish();
     }
 
-    /// As [`Capture::tick`] when unfinished lines have waited long enough.
     #[cfg(test)]
+    pub(super) fn by_clock(mut self, wall: fn() -> Duration) -> Self {
+        self.writer.set_wall(wall);
+        self
+    }
+
+    /// As [`Capture::tick`] when unfinished lines have waited long enough.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn flush(&mut self, stream: Stream) {
         let line = match stream {
             Stream::Stdout => &mut self.stdout,

@@ -161,7 +161,8 @@ impl Cursor {
         if end <= self.read_to {
             return Ok(());
         }
-        if record.flags & ADDED != 0 {
+        // One that speaks of more than a newline is no such record, and hides nothing.
+        if record.flags & ADDED != 0 && end == self.read_to + 1 {
             self.read_to = end;
             return Ok(());
         }

@@ -14,6 +14,8 @@ mod disk;
 mod filter;
 mod folder;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod reader;
 mod record;
 mod redact;

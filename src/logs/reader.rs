@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::filter::Filter;
@@ -39,6 +39,10 @@ struct Source {
 /// Reads history, merged by time over services, then follows over restarts and rotations without a seam.
 pub struct Reader {
     sources: Vec<Source>,
+    logs: PathBuf,
+    /// Of the folder that holds the services' folders: the kernel does not say of a folder that it is gone while anybody has
+    /// a file open that was in it, ourselves for one.
+    root: Option<Watch>,
     following: bool,
     inotify: Option<Inotify>,
     notice: Option<String>,
@@ -63,6 +67,8 @@ impl Reader {
         let from_the_end = filter.leaves_whole_runs();
         let mut new = Self {
             sources,
+            logs,
+            root: None,
             following: follow,
             inotify: None,
             notice: None,
@@ -78,6 +84,7 @@ impl Reader {
                 Err(error) => new.poll_instead(&error),
             }
         }
+        new.watch_root();
         for at in 0..new.sources.len() {
             new.attach(at)?;
             new.sources[at].follow.list()?;
@@ -236,6 +243,9 @@ impl Reader {
                 }
                 Change::Names(watch) | Change::Gone(watch) => {
                     let gone = matches!(change, Change::Gone(_));
+                    if gone && self.root == Some(watch) {
+                        self.watch_root();
+                    }
                     for at in 0..self.sources.len() {
                         self.names(at, watch, gone)?;
                     }
@@ -258,6 +268,18 @@ impl Reader {
                 self.attach(at)?;
             }
             Watching::Above(here) if here == watch => self.attach(at)?,
+            Watching::Folder(before) if self.root == Some(watch) => {
+                self.attach(at)?;
+                let source = &mut self.sources[at];
+                if source.watching == Watching::Folder(before) {
+                    return Ok(());
+                }
+                if let Some(inotify) = &self.inotify {
+                    inotify.forget(before);
+                }
+                source.follow.list()?;
+                source.follow.forget_names();
+            }
             _ => return Ok(()),
         }
         let source = &mut self.sources[at];
@@ -280,6 +302,11 @@ impl Reader {
         Ok(())
     }
 
+    /// When it is not there yet, one above it is watched for each service.
+    fn watch_root(&mut self) {
+        self.root = self.inotify.as_ref().and_then(|inotify| inotify.watch_names(&self.logs).ok());
+    }
+
     /// Watches the folder, or the nearest one above it that is there. Afterwards names are to be listed.
     fn attach(&mut self, at: usize) -> io::Result<()> {
         let folder = self.sources[at].follow.folder.clone();
@@ -293,6 +320,9 @@ impl Reader {
                 Ok(Watching::Nothing) => {}
                 Ok(watching) => {
                     self.sources[at].watching = watching;
+                    if self.root.is_none() {
+                        self.watch_root();
+                    }
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),

@@ -123,7 +123,7 @@ pub(super) fn decode(slot: &[u8; SLOT]) -> Option<Slot> {
     Some(Slot::Record(Record { offset: long(0), time: long(8).cast_signed(), length: word(16), kind, flags: slot[21] }))
 }
 
-fn sealed(mut slot: [u8; SLOT], kind: u8, flags: u8) -> [u8; SLOT] {
+pub(super) fn sealed(mut slot: [u8; SLOT], kind: u8, flags: u8) -> [u8; SLOT] {
     slot[20] = kind;
     slot[21] = flags;
     let check = check(&slot);

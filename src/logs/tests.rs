@@ -1,8 +1,10 @@
 //! The store as a whole: what is captured comes back, whatever happens to files, disks and keepers.
 
+mod clocks;
 mod disk;
 mod filter;
 mod follow;
+mod mask;
 mod model;
 mod store;
 

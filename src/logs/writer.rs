@@ -65,6 +65,8 @@ pub(super) struct Writer {
     last: i64,
     trouble: Option<Trouble>,
     dropped: (u64, Option<String>),
+    /// What the wall clock says, whichever way it was set meanwhile.
+    wall: fn() -> Duration,
 }
 
 impl Writer {
@@ -80,11 +82,17 @@ impl Writer {
             last: 0,
             trouble: None,
             dropped: (0, None),
+            wall: clock::realtime,
         };
         if let Err(error) = new.begin() {
             new.troubled(0, &error);
         }
         new
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_wall(&mut self, wall: fn() -> Duration) {
+        self.wall = wall;
     }
 
     /// Appends bytes of one stream; whether they end their line is seen from the last one.
@@ -244,7 +252,7 @@ impl Writer {
     }
 
     fn now(&mut self) -> i64 {
-        let now = i64::try_from(clock::realtime().as_nanos()).unwrap_or(i64::MAX);
+        let now = i64::try_from((self.wall)().as_nanos()).unwrap_or(i64::MAX);
         self.last = self.last.max(now);
         self.last
     }

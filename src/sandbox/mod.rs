@@ -26,6 +26,8 @@ mod config;
 mod dispatch;
 mod faults;
 mod iam;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod identity;
 mod objects;
 mod policy;

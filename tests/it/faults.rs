@@ -6,6 +6,7 @@ pub(crate) mod callers;
 mod disk;
 mod idle;
 mod killed;
+mod logs;
 mod processes;
 mod secrets;
 mod shutdown;

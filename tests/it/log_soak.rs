@@ -1,16 +1,22 @@
-//! Ten services write numbered lines while they are restarted, killed and rotated: none is lost, doubled or torn.
+//! Ten services write numbered lines while they are restarted, killed and rotated, and one follower reads them all: none is
+//! lost, doubled or torn.
 //!
-//! 200 MB as it stands; `DEVSUP_LOG_SOAK=2GB` and more by that variable. What was checked is deleted on the way, so the disk
-//! holds a few hundred megabytes at a time.
+//! 200 MB as it stands; `DEVSUP_LOG_SOAK=2GB` and more by that variable. Each line is counted as it comes, and old files go by
+//! `logs.total`, so the disk holds no more for 100 GB than for one. On a machine where the follower gets too little to keep pace,
+//! the services are halted until it is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use devsup::logs::{Entry, Filter, Mark, Query, Reader, What};
+use devsup::manifest::Name;
 use devsup::sys::clock::{monotonic, realtime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,24 +26,29 @@ use crate::project::{Project, binary};
 
 const SERVICES: usize = 10;
 const DEFAULT: u64 = 200_000_000;
+/// Kept of each service. A follower that is further behind is told what it lost, and the test fails.
+const TOTAL: u64 = 512 << 20;
 
-fn wanted() -> u64 {
-    let Ok(text) = std::env::var("DEVSUP_LOG_SOAK") else { return DEFAULT };
+/// `2GB`, `500MB`; `None` when there is no such variable.
+pub(crate) fn bytes_of(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit = match unit {
         "GB" => 1_000_000_000,
         "MB" => 1_000_000,
-        other => panic!("DEVSUP_LOG_SOAK is a number with MB or GB, not `{other}`"),
+        other => panic!("{variable} is a number with MB or GB, not `{other}`"),
     };
-    number.parse::<u64>().expect("a number") * unit
+    Some(number.parse::<u64>().expect("a number") * unit)
 }
 
 fn manifest() -> String {
     let program = binary().with_file_name("examples").join("numbers");
-    let mut text = String::from(
-        "name = \"soak\"\n[aws]\nregion = \"eu-west-1\"\nrole_prefix = \"arn:aws:iam::033145145979:role/\"\n\
-         [sandbox]\nlease = \"8s\"\n[defaults]\nrestart = \"always\"\nbackoff = { first = \"10ms\", max = \"50ms\" }\n\
-         logs = { total = \"4GiB\", file = \"4MiB\" }\n",
+    let mut text = format!(
+        "name = \"soak\"\nlogs.max_total = \"64GiB\"\n[aws]\nregion = \"eu-west-1\"\n\
+         role_prefix = \"arn:aws:iam::033145145979:role/\"\n\
+         [sandbox]\nlease = \"8s\"\n[defaults]\nrestart = \"always\"\nbackoff = {{ first = \"10ms\", max = \"50ms\" }}\n\
+         logs = {{ total = \"{}MiB\", file = \"4MiB\" }}\n",
+        TOTAL >> 20
     );
     for at in 0..SERVICES {
         // Half of them have credentials, and so secrets that are looked for in every byte.
@@ -48,7 +59,16 @@ fn manifest() -> String {
     text
 }
 
-/// What is known of one service's runs.
+/// What was read of one run.
+#[derive(Default)]
+struct Run {
+    /// Its last number.
+    last: u64,
+    /// It said how many they were.
+    ended: bool,
+}
+
+/// What was read of one service.
 #[derive(Default)]
 struct Checked {
     bytes: u64,
@@ -56,30 +76,97 @@ struct Checked {
     ended_well: u32,
 }
 
-struct Soak {
-    project: Project,
-    checked: BTreeMap<String, Checked>,
-    seed: u64,
-    turn: u64,
-    wanted: u64,
+/// Further behind, and the services wait for it.
+const BEHIND: Duration = Duration::from_secs(3);
+
+/// How far the follower is.
+#[derive(Default)]
+struct Progress {
+    bytes: AtomicU64,
+    /// Unix nanoseconds of what was read last.
+    time: AtomicI64,
+    /// How often it had read everything.
+    rests: AtomicU64,
+    over: AtomicBool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    /// All but the newest run.
-    Over,
-    All,
+/// Reads on until it is told that nothing more comes; the first thing that is wrong ends it.
+struct Follower {
+    counters: PathBuf,
+    progress: Arc<Progress>,
+    open: BTreeMap<(Name, u32), Run>,
+    checked: BTreeMap<Name, Checked>,
 }
 
-impl Soak {
-    fn new(wanted: u64) -> Self {
-        let project = Project::new(&manifest());
-        fs::create_dir(project.path("counters")).expect("a folder");
-        project.up_sandbox();
-        let seed = u64::try_from(realtime().as_nanos()).unwrap_or(1) | 1;
-        Self { project, checked: BTreeMap::new(), seed, turn: 0, wanted }
+impl Follower {
+    fn follow(mut self, mut reader: Reader) -> Result<BTreeMap<Name, Checked>, String> {
+        loop {
+            let last = self.progress.over.load(Ordering::SeqCst);
+            match reader.next(Some(Duration::from_millis(20))).map_err(|error| error.to_string())? {
+                Some(entry) => self.take(&entry)?,
+                None if last => break,
+                None => drop(self.progress.rests.fetch_add(1, Ordering::SeqCst)),
+            }
+        }
+        if self.open.is_empty() { Ok(self.checked) } else { Err(format!("no end of {:?}", self.open.keys())) }
     }
 
+    /// 1, 2, 3 … without a gap, then perhaps how many they were, then the end of the run.
+    fn take(&mut self, entry: &Entry) -> Result<(), String> {
+        let key = (entry.service.clone(), entry.run);
+        let run = self.open.entry(key.clone()).or_default();
+        let wrong = |what: String| Err(format!("{}, run {}, after {}: {what}", entry.service, entry.run, run.last));
+        match &entry.what {
+            What::Line { bytes, whole, .. } => {
+                let text = std::str::from_utf8(bytes).unwrap_or("no text");
+                let word = text.split(' ').next().unwrap_or_default();
+                if run.ended || !whole {
+                    return wrong(format!("{text:?}"));
+                } else if word == "end" {
+                    run.ended = text == format!("end {}", run.last);
+                    if !run.ended {
+                        return wrong(format!("{text:?}"));
+                    }
+                } else if text.ends_with('x') && word.parse() == Ok(run.last + 1) {
+                    run.last += 1;
+                } else {
+                    return wrong(format!("{text:?}"));
+                }
+                let length = bytes.len() as u64 + 1;
+                self.progress.bytes.fetch_add(length, Ordering::SeqCst);
+                self.progress.time.store(entry.time_ns, Ordering::SeqCst);
+                self.checked.entry(entry.service.clone()).or_default().bytes += length;
+            }
+            What::Mark(Mark::Ended) => {
+                let counted = counted(&self.counters, &entry.service, entry.run);
+                if run.last < counted {
+                    return wrong(format!("that was all, of {counted}"));
+                }
+                let checked = self.checked.entry(entry.service.clone()).or_default();
+                checked.runs += 1;
+                checked.ended_well += u32::from(run.ended);
+                self.open.remove(&key);
+            }
+            What::Mark(mark @ (Mark::Dropped { .. } | Mark::Recovered { .. })) => return wrong(format!("{mark:?}")),
+            What::Mark(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// So many lines the run had surely written, however it ended.
+fn counted(counters: &Path, name: &Name, run: u32) -> u64 {
+    let bytes = fs::read(counters.join(format!("{name}#{run}"))).unwrap_or_default();
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+struct Storm {
+    project: Project,
+    seed: u64,
+    turn: u64,
+}
+
+impl Storm {
     fn random(&mut self, below: u64) -> u64 {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
@@ -103,113 +190,78 @@ impl Soak {
         }
     }
 
-    fn folder(&self, name: &str) -> PathBuf {
-        self.project.state().expect("a project that is up").join("logs").join(name)
-    }
-
-    /// Checks and deletes what is over.
-    fn check(&mut self, which: Which) {
-        for at in 0..SERVICES {
-            let name = format!("s{at}");
-            let runs = runs(&self.folder(&name));
-            let over = runs.len().saturating_sub(usize::from(which == Which::Over));
-            for (run, files) in runs.into_iter().take(over) {
-                let found = numbers(&files);
-                let counted = counted(&self.project.path("counters"), &name, run);
-                assert!(
-                    found.last >= counted,
-                    "{name}, run {run}: {} lines of {counted}, seed {}",
-                    found.last,
-                    self.seed
-                );
-                let checked = self.checked.entry(name.clone()).or_default();
-                checked.bytes += found.bytes;
-                checked.runs += 1;
-                checked.ended_well += u32::from(found.ended);
-                assert!(found.trouble.is_none(), "{name}, run {run}, seed {}: {:?}", self.seed, found.trouble);
-                for file in files {
-                    fs::remove_file(file).expect("a log of ours");
-                }
+    /// When the follower is behind, until it is not.
+    fn wait_for(&self, progress: &Progress) {
+        let now = i64::try_from(realtime().as_nanos()).unwrap_or(i64::MAX);
+        let behind = now.saturating_sub(progress.time.load(Ordering::SeqCst));
+        let before = progress.rests.load(Ordering::SeqCst);
+        if u128::try_from(behind).is_ok_and(|behind| behind < BEHIND.as_nanos()) {
+            return;
+        }
+        let mut halted = BTreeSet::new();
+        let until = monotonic() + Duration::from_mins(10);
+        while progress.rests.load(Ordering::SeqCst) == before && monotonic() < until {
+            // Those with credentials are replaced meanwhile, and the new ones write.
+            let pids = self.project.ps().into_iter().filter_map(|one| i32::try_from(one.pid?).ok());
+            for pid in pids.filter(|pid| halted.insert(*pid)) {
+                kill(Pid::from_raw(pid), Signal::SIGSTOP).ok();
             }
+            thread::sleep(Duration::from_millis(50));
+        }
+        for pid in self.project.ps().into_iter().filter_map(|one| i32::try_from(one.pid?).ok()) {
+            kill(Pid::from_raw(pid), Signal::SIGCONT).ok();
         }
     }
-
-    fn bytes(&self) -> u64 {
-        self.checked.values().map(|checked| checked.bytes).sum()
-    }
 }
 
-/// The files of each run, in order.
-fn runs(folder: &Path) -> Vec<(u32, Vec<PathBuf>)> {
-    let mut parts: BTreeMap<u32, BTreeMap<u32, PathBuf>> = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("the service's logs").flatten() {
-        let name = entry.file_name().into_string().expect("our own names");
-        let Some(stem) = name.strip_suffix(".log") else { continue };
-        let (run, part) = stem.split_once('.').unwrap_or((stem, "0"));
-        parts.entry(run.parse().expect("a run")).or_default().insert(part.parse().expect("a part"), entry.path());
-    }
-    parts.into_iter().map(|(run, files)| (run, files.into_values().collect())).collect()
-}
-
-#[derive(Default)]
-struct Found {
-    bytes: u64,
-    last: u64,
-    ended: bool,
-    trouble: Option<String>,
-}
-
-/// Reads a run: 1, 2, 3 … without a gap, then perhaps its end.
-fn numbers(files: &[PathBuf]) -> Found {
-    let mut found = Found::default();
-    let mut line = Vec::new();
-    for file in files {
-        let mut reader = BufReader::with_capacity(1 << 20, fs::File::open(file).expect("a log"));
-        while reader.read_until(b'\n', &mut line).expect("read") > 0 {
-            found.bytes += line.len() as u64;
-            let expected = found.last + 1;
-            let text = std::str::from_utf8(&line).unwrap_or("no text");
-            let word = text.split(' ').next().unwrap_or_default();
-            if word == "end" {
-                found.ended = text == format!("end {}\n", found.last);
-            }
-            let whole = text.ends_with("x\n") && word.parse() == Ok(expected);
-            if whole && !found.ended {
-                found.last = expected;
-            } else if !found.ended {
-                found.trouble.get_or_insert(format!("after {}: {text:?} in {}", found.last, file.display()));
-            }
-            line.clear();
-        }
-    }
-    found
-}
-
-/// So many lines the run had surely written, however it ended.
-fn counted(counters: &Path, name: &str, run: u32) -> u64 {
-    let bytes = fs::read(counters.join(format!("{name}#{run}"))).unwrap_or_default();
-    bytes.try_into().map_or(0, u64::from_le_bytes)
+/// What all the logs take of the disk.
+fn disk(logs: &Path) -> u64 {
+    let folders = fs::read_dir(logs).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum()
 }
 
 #[test]
 fn no_line_is_lost_doubled_or_torn() {
-    let mut soak = Soak::new(wanted());
-    let until = monotonic() + Duration::from_secs(60 + soak.wanted / 10_000_000);
-    while soak.bytes() < soak.wanted {
-        assert!(monotonic() < until, "too slow: {} bytes of {}", soak.bytes(), soak.wanted);
+    let wanted = bytes_of("DEVSUP_LOG_SOAK").unwrap_or(DEFAULT);
+    let project = Project::new(&manifest());
+    fs::create_dir(project.path("counters")).expect("a folder");
+    project.up_sandbox();
+    let logs = project.state().expect("it is up").join("logs");
+    let services = (0..SERVICES).map(|at| Name::new(&format!("s{at}"))).collect();
+    let query = Query { logs: logs.clone(), services, tail: None, follow: true, filter: Filter::default() };
+    let reader = Reader::open(query).expect("opened");
+    let progress = Arc::new(Progress::default());
+    let (open, checked, counters) = (BTreeMap::new(), BTreeMap::new(), project.path("counters"));
+    let follower = Follower { counters, progress: Arc::clone(&progress), open, checked };
+    let follower = thread::spawn(move || follower.follow(reader));
+    let seed = u64::try_from(realtime().as_nanos()).unwrap_or(1) | 1;
+    let mut storm = Storm { project, seed, turn: 0 };
+    let begin = monotonic();
+    let mut most = 0;
+    while progress.bytes.load(Ordering::SeqCst) < wanted && !follower.is_finished() {
+        let long = begin + Duration::from_secs(300 + wanted / 5_000_000);
+        assert!(monotonic() < long, "too slow: {} bytes of {wanted}", progress.bytes.load(Ordering::SeqCst));
         for _ in 0..3 {
-            soak.disturb();
+            storm.disturb();
             thread::sleep(Duration::from_millis(100));
         }
-        soak.check(Which::Over);
+        storm.wait_for(&progress);
+        most = most.max(disk(&logs));
     }
-    soak.project.devsup(&["down"]).ok();
-    soak.project.until_gone();
-    soak.check(Which::All);
-    let runs: u32 = soak.checked.values().map(|checked| checked.runs).sum();
-    let ended_well: u32 = soak.checked.values().map(|checked| checked.ended_well).sum();
-    let megabytes = soak.bytes() / 1_000_000;
-    means::counted(&format!("{megabytes} MB, {runs} runs, {ended_well} of them to their last line"));
+    storm.project.devsup(&["down"]).ok();
+    storm.project.until_gone();
+    progress.over.store(true, Ordering::SeqCst);
+    let checked = follower.join().expect("no panic").unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    let sum = |of: fn(&Checked) -> u32| checked.values().map(of).sum::<u32>();
+    let (runs, ended_well) = (sum(|checked| checked.runs), sum(|checked| checked.ended_well));
+    let (read, seconds) = (progress.bytes.load(Ordering::SeqCst) / 1_000_000, (monotonic() - begin).as_secs());
+    means::counted(&format!(
+        "{read} MB in {seconds} s, {runs} runs, {ended_well} of them to their last line, {} MB of disk at most",
+        most / 1_000_000
+    ));
     assert!(ended_well > 0 && runs > ended_well, "some are stopped, some are killed: {runs} {ended_well}");
-    assert!(soak.checked.values().all(|checked| checked.bytes > 0), "every service wrote");
+    assert!(checked.len() == SERVICES && checked.values().all(|checked| checked.bytes > 0), "every service wrote");
+    // The daemon removes when a file is begun, so a service may have some more for a moment.
+    assert!(most < (TOTAL + TOTAL / 4) * SERVICES as u64, "{most} bytes on the disk");
 }

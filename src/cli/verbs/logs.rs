@@ -1,20 +1,22 @@
 //! `devsup logs`: the owner reads the files itself, whether the project is up or not.
 
 use std::fs;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::daemon_log;
 use crate::cli::failure::{Code, Failure, Kind};
+use crate::cli::followed::{self, unreadable};
 use crate::cli::paint::Paint;
 use crate::cli::project::{locate, no_such_service};
 use crate::cli::remote_logs;
 use crate::cli::values::{Moment, Tail};
 use crate::control::api::Service;
 use crate::control::{Client, Found, Kind as Ownership};
+use crate::daemon::keeper_lives;
 use crate::logs::show::{Printer, Style};
 use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
 use crate::manifest::Name;
@@ -31,7 +33,7 @@ pub(crate) struct Logs {
     /// devsup's own log
     #[arg(long, conflicts_with = "services")]
     daemon: bool,
-    /// Go on, over restarts and rotations
+    /// Go on, over restarts and rotations, until the project goes down
     #[arg(short, long)]
     follow: bool,
     /// Only the last so many lines of each, or `all`
@@ -68,9 +70,6 @@ pub(crate) struct Logs {
     #[arg(long, conflicts_with_all = ["follow", "tail", "timestamps", "since", "until", "grep", "previous", "stdout", "stderr"])]
     path: bool,
 }
-
-/// One wait for more; a read is given some end only because it must have one.
-const AN_HOUR: Duration = Duration::from_hours(1);
 
 /// On a terminal a person wants the end, not the week.
 const TERMINAL_TAIL: usize = 200;
@@ -111,16 +110,20 @@ impl Logs {
         if remote_logs::closed(&query.logs) {
             let client = Client::connect(&found.socket).await?;
             remote_logs::print(&client, &query, printer).await?;
-        } else {
-            print(context, query, printer)?;
+            if self.follow {
+                context.terminal.say(format_args!("{} went down", found.name));
+            }
+        } else if self.follow {
+            followed::follow(context, query, printer).await?;
+        } else if print(&found, query, printer)? == 0 && self.narrowed() && tail != Some(0) {
+            context.terminal.say("nothing in the logs is what was asked for");
         }
         Ok(Code::OK)
     }
 
     /// How much of the past; `None`: all. Who says what is wanted wants all of it.
     fn lines(&self, context: &Context) -> Option<usize> {
-        let narrowed =
-            self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous;
+        let narrowed = self.narrowed();
         match self.tail {
             Some(Tail::Lines(lines)) => Some(lines),
             None if context.terminal.interactive && !narrowed => {
@@ -131,6 +134,10 @@ impl Logs {
             }
             Some(Tail::All) | None => None,
         }
+    }
+
+    fn narrowed(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous
     }
 
     fn filter(&self, context: &Context) -> Result<Filter, Failure> {
@@ -182,39 +189,17 @@ impl Logs {
         Ok(names.iter().map(|name| Name::new(name)).collect())
     }
 
-    /// `daemon.log` is plain text; following it looks four times a second.
     fn own_log(&self, context: &Context, path: &Path, kind: Ownership) -> Result<Code, Failure> {
         if self.path {
             context.terminal.print(&format!("{}\n", path.display()))?;
             return Ok(Code::OK);
         }
-        let unreadable = |error: io::Error| {
-            Failure::new(Kind::Failed, format!("devsup's own log `{}` cannot be read", path.display())).cause(error)
-        };
         if kind == Ownership::System {
             return Err(Failure::new(Kind::Failed, "the log of a unit's devsup is in the journal")
                 .hint("journalctl -u UNIT, the name of its unit"));
         }
-        let mut file = fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unreadable)?;
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(last(&bytes, self.tail))?;
-        stdout.flush()?;
-        if !self.follow {
-            return Ok(Code::OK);
-        }
-        loop {
-            std::thread::sleep(Duration::from_millis(250));
-            // A new daemon begins a new file.
-            if fs::metadata(path).map_err(unreadable)?.len() < file.stream_position().map_err(unreadable)? {
-                file = fs::File::open(path).map_err(unreadable)?;
-            }
-            bytes.clear();
-            file.read_to_end(&mut bytes).map_err(unreadable)?;
-            stdout.write_all(&bytes)?;
-            stdout.flush()?;
-        }
+        daemon_log::print(context, path, self.tail, self.follow)?;
+        Ok(Code::OK)
     }
 }
 
@@ -266,55 +251,23 @@ fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>
     Ok(Code::OK)
 }
 
-fn print(context: &Context, query: Query, mut printer: Printer) -> Result<(), Failure> {
-    let unreadable = |error: io::Error| Failure::new(Kind::Failed, "the logs cannot be read").cause(error);
-    let follow = query.follow;
+/// History, to its end. Of a project that is down, what its keepers left without a record belongs to it.
+/// Answers how much there was.
+fn print(found: &Found, query: Query, mut printer: Printer) -> Result<usize, Failure> {
     let mut reader = Reader::open(query).map_err(unreadable)?;
-    if let Some(notice) = reader.notice() {
-        context.terminal.say(notice);
+    if found.pid.is_none() {
+        let locks = found.folder.join("services");
+        reader = reader.alive(Box::new(move |name, run| keeper_lives(&locks, name.as_str(), run)));
     }
     let mut lines = Vec::new();
-    // History goes out in large pieces; live lines at once, when there is nothing more to read.
+    let mut entries = 0;
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    let mut patience = follow.then_some(Duration::ZERO);
-    loop {
-        if let Some(entry) = reader.next(patience).map_err(unreadable)? {
-            printer.line(&entry, &mut lines);
-            out.write_all(&lines)?;
-            lines.clear();
-            patience = follow.then_some(Duration::ZERO);
-        } else {
-            out.flush()?;
-            if !follow {
-                return Ok(());
-            }
-            patience = Some(AN_HOUR);
-        }
+    while let Some(entry) = reader.next(None).map_err(unreadable)? {
+        printer.line(&entry, &mut lines);
+        out.write_all(&lines)?;
+        lines.clear();
+        entries += 1;
     }
-}
-
-/// The last lines of a text, or all of it.
-fn last(bytes: &[u8], tail: Option<Tail>) -> &[u8] {
-    let Some(Tail::Lines(lines)) = tail else { return bytes };
-    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    if lines == 0 {
-        return &[];
-    }
-    let start = memchr::memrchr_iter(b'\n', body).nth(lines - 1).map_or(0, |at| at + 1);
-    &bytes[start..]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tail_of_a_text_is_whole_lines() {
-        let text = b"one\ntwo\nthree\n";
-        assert_eq!(last(text, Some(Tail::Lines(2))), b"two\nthree\n");
-        assert_eq!(last(text, Some(Tail::Lines(9))), text);
-        assert_eq!(last(text, Some(Tail::Lines(0))), b"");
-        assert_eq!(last(text, Some(Tail::All)), text);
-        assert_eq!(last(b"a\nb", Some(Tail::Lines(1))), b"b");
-    }
+    out.flush()?;
+    Ok(entries)
 }

@@ -151,6 +151,29 @@ fn no_line_is_lost_or_doubled_while_writer_and_reader_run() {
     assert!(is_quiet(&mut reader));
 }
 
+/// As long as somebody has a file of it open, the kernel does not say that a folder is gone.
+#[test]
+fn a_folder_that_was_removed_piece_by_piece_is_followed_when_it_is_there_again() {
+    let logs = Logs::new();
+    let mut a = logs.capture("a", 1, 1000);
+    let mut reader = logs.reader(&["a", "b"], None, true);
+    for round in 0..3 {
+        a.write(Stream::Stdout, format!("before {round}\n").as_bytes());
+        assert_eq!(await_entries(&mut reader, 1), [format!("a1 before {round}")]);
+        for file in std::fs::read_dir(logs.folder("a")).expect("listed") {
+            std::fs::remove_file(file.expect("a name").path()).expect("removed");
+            assert!(is_quiet(&mut reader));
+        }
+        std::fs::remove_dir(logs.folder("a")).expect("removed");
+        assert!(is_quiet(&mut reader));
+        a.write(Stream::Stdout, format!("after {round}\n").as_bytes());
+        assert_eq!(await_entries(&mut reader, 1), [format!("a1 after {round}")]);
+    }
+    let mut b = logs.capture("b", 1, 1000);
+    b.write(Stream::Stdout, b"other\n");
+    assert_eq!(await_entries(&mut reader, 1), ["b1 other"]);
+}
+
 fn append(path: &std::path::Path, bytes: &[u8]) {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().append(true).open(path).expect("opened");

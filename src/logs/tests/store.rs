@@ -1,49 +1,13 @@
 //! Bytes in, bytes out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::{Logs, text};
-use crate::logs::folder::{self, Part};
-use crate::logs::record::{self, ADDED, Kind, Record, SLOT, Slot, UNFINISHED};
+use crate::logs::fuzzed::rebuilt;
 use crate::logs::{Mark, Pattern, Stream, What};
 use crate::supervisor::{Exit, Reason};
-
-/// The records of one index; it must be sound to its end.
-fn records(folder: &Path, part: Part) -> Vec<Record> {
-    let index = std::fs::read(part.index_in(folder)).expect("an index");
-    assert_eq!(index.len() % SLOT, 0, "whole slots");
-    let slots = index.chunks_exact(SLOT).map(|slot| record::decode(slot.try_into().expect("24")).expect("sound"));
-    slots.filter_map(|slot| if let Slot::Record(record) = slot { Some(record) } else { None }).collect()
-}
-
-/// What each stream wrote, rebuilt from files and indexes; checks that every byte is spoken of once, in order.
-fn rebuilt(folder: &Path) -> BTreeMap<bool, Vec<u8>> {
-    let mut streams: BTreeMap<bool, Vec<u8>> = BTreeMap::new();
-    let mut time = 0;
-    for part in folder::list(folder).expect("listed").logs {
-        let data = std::fs::read(part.log_in(folder)).expect("a log");
-        let mut at = 0;
-        for record in records(folder, part) {
-            assert!(record.time >= time, "time goes on");
-            time = record.time;
-            assert_eq!(record.offset, at as u64, "no gap, no overlap");
-            let Kind::Data(stream) = record.kind else { continue };
-            let bytes = &data[at..at + record.length as usize];
-            at += bytes.len();
-            if record.flags & ADDED != 0 {
-                assert_eq!(bytes, b"\n");
-            } else {
-                assert_eq!(record.flags & UNFINISHED == 0, bytes.ends_with(b"\n"));
-                streams.entry(stream == Stream::Stderr).or_default().extend(bytes);
-            }
-        }
-        assert_eq!(at, data.len(), "all is indexed");
-    }
-    streams
-}
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -138,6 +102,35 @@ proptest! {
         if tail.is_none() {
             let lines: Vec<_> = shown.iter().filter(|line| line.starts_with("a1 line") || line.starts_with("a1 !line")).collect();
             prop_assert_eq!(lines.len(), 20, "{:?}", shown);
+        }
+    }
+}
+
+/// Each byte of an index, made another one by one: no line is hidden, and none is shown twice.
+#[test]
+fn one_wrong_byte_anywhere_in_an_index_hides_no_line() {
+    let logs = Logs::new();
+    let mut capture = logs.capture("a", 1, 1 << 20);
+    for n in 0..4 {
+        capture.write(stream(n % 2 == 1), format!("line {n}\nhalf {n}").as_bytes());
+        capture.flush(stream(n % 2 == 1));
+        capture.mark(&Mark::Exited { exit: Exit::Code(n) });
+    }
+    capture.finish();
+    logs.capture("a", 2, 100).finish();
+    let path = logs.folder("a").join("000001.idx");
+    let sound = std::fs::read(&path).expect("read");
+    for at in 0..sound.len() {
+        for by in [1, 0x80, sound[at].max(1)] {
+            let mut index = sound.clone();
+            index[at] ^= by;
+            std::fs::write(&path, index).expect("written");
+            let shown = logs.history(&["a"], None).concat();
+            for n in 0..4 {
+                for words in [format!("line {n}"), format!("half {n}")] {
+                    assert_eq!(shown.matches(&words).count(), 1, "byte {at}: {words} in {shown}");
+                }
+            }
         }
     }
 }

@@ -72,3 +72,45 @@ fn a_disk_that_is_really_full_costs_lines_that_are_counted_and_nothing_else() {
     assert!(said.stdout.contains("lost lines") && said.stdout.contains("restarts 1"), "{said:#?}");
     assert!(said.stdout.trim_end().lines().last().is_some_and(|count| count != "0"), "{said:#?}");
 }
+
+/// A log folder that cannot be written to, then can: in a mount namespace of its own.
+const READ_ONLY: &str = r#"
+set -e
+until_so() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 600 ] || { echo "waited too long: $1"; exit 9; }; sleep 0.1; done; }
+"$DEVSUP_BINARY" up -d --wait b
+logs=$("$DEVSUP_BINARY" logs --path)/a
+mkdir -m 700 "$logs"
+mount --bind "$logs" "$logs"
+mount -o remount,bind,ro "$logs"
+"$DEVSUP_BINARY" start a
+until_so '"$DEVSUP_BINARY" ps a --format json | grep -q "\"log_dropped\":[1-9]"'
+"$DEVSUP_BINARY" ps a | grep 'lost lines'
+before=$(wc -l < ticks)
+until_so '[ "$(wc -l < ticks)" -gt $((before + 20)) ]'
+mount -o remount,bind,rw "$logs"
+until_so '"$DEVSUP_BINARY" logs a | grep -q "of log lost: read-only file system"'
+after=$(wc -l < ticks)
+until_so "\"\$DEVSUP_BINARY\" logs a | grep -q 'tick $((after + 3))\$'"
+echo "restarts $("$DEVSUP_BINARY" ps a --format json | grep -c '"restarts":0')"
+"$DEVSUP_BINARY" down
+umount "$logs"
+"#;
+
+#[test]
+fn a_log_folder_that_is_read_only_costs_lines_that_are_counted_and_nothing_else() {
+    if !root_for("mounting a folder read-only") {
+        return;
+    }
+    let mut project = Project::new(
+        "name = \"fixed\"\n[services.b]\ncommand = 'echo b; exec sleep 600'\n[services.a]\nautostart = false\n\
+         command = 'i=0; while :; do i=$((i+1)); echo \"tick $i\"; echo tick >> ticks; sleep 0.02; done'\n",
+    );
+    project.env.insert("DEVSUP_BINARY".into(), crate::project::binary().display().to_string());
+    let said = project.run(std::path::Path::new("unshare"), &["-m", "sh", "-c", READ_ONLY]);
+    if said.stderr.contains("unshare") {
+        skipped(&said.stderr);
+        return;
+    }
+    let said = said.ok();
+    assert!(said.stdout.contains("lost lines") && said.stdout.contains("restarts 1"), "{said:#?}");
+}

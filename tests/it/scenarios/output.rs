@@ -77,6 +77,28 @@ exit 0
     assert!(shown.contains("  two spaces at the end  \n\ttabs\t\n") && shown.contains("\n€\n"), "{shown:?}");
 }
 
+/// Lines of one stream between the halves of another's: each keeps its own, and they are shown in the order they came.
+#[test]
+fn stdout_and_stderr_mixed_keep_their_own_lines() {
+    // A half goes out as it is after two seconds.
+    let command = r"'''
+printf 'out half '; sleep 3; echo 'err one' >&2; sleep 0.1; echo 'of a line'
+for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done
+printf 'err last' >&2; printf 'out last'
+'''";
+    let project = alone(command, "restart = \"never\"");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_one("a", |a| a.status == "done", "it has written it all");
+    let of = |stream: &str| {
+        let said = project.devsup(&["logs", "a", "--no-log-prefix", stream]).ok().stdout;
+        said.lines().filter(|line| !line.contains("──")).map(str::to_owned).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(of("--stdout"), "out half of a line|out 1|out 2|out 3|out 4|out 5|out last");
+    assert_eq!(of("--stderr"), "err one|err 1|err 2|err 3|err 4|err 5|err last");
+    let both = project.devsup(&["logs", "a", "--no-log-prefix"]).ok().stdout;
+    assert!(both.contains("out half \nerr one\nof a line\n"), "in the order they came: {both}");
+}
+
 #[test]
 fn the_last_words_of_a_killed_service_are_kept() {
     let project = alone(&badly("mutter half-a-wor touch said sleep 600"), "restart = \"never\"");

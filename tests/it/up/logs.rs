@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::project::{Foreground, Project, binary};
+use nix::sys::signal::Signal;
+
+use crate::faults::{daemon, send, until_gone};
+use crate::project::{Foreground, Project, binary, wait_until};
 
 const MANIFEST: &str = r#"
 name = "shop"
@@ -75,6 +78,65 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
+fn a_follower_ends_with_its_project_and_outlives_a_daemon_that_is_killed() {
+    let project = Project::new(MANIFEST);
+    project.up_sandbox();
+    let mut follow = project.spawn(&["logs", "-f"]);
+    follow.until_says("a says 2\n");
+    let first = daemon(&project);
+    send(first, Signal::SIGKILL);
+    follow.until_says("devsup's daemon has ended unexpectedly");
+    until_gone(&[first]);
+    project.up_sandbox();
+    follow.until_says("· run 2 ──");
+    // It hears of the new daemon within a second of what is written.
+    project.devsup(&["restart", "billing"]).ok();
+    follow.until_says("billing restarted");
+    follow.until_says("a says 22\n");
+    project.devsup(&["down"]).ok();
+    let said = follow.finish().ok();
+    assert!(said.stderr.ends_with("shop went down\n"), "{said:#?}");
+    assert!(
+        said.stdout.trim_end().lines().last().is_some_and(|line| line.contains("exited")),
+        "to the last: {said:#?}"
+    );
+}
+
+#[test]
+fn a_follower_that_was_there_first_ends_with_the_next_project() {
+    let project = Project::new(MANIFEST);
+    project.up_sandbox();
+    project.until_log("a", "a says 1");
+    project.devsup(&["down"]).ok();
+    let mut follow = project.spawn(&["logs", "-f", "-n", "0", "a"]);
+    follow.until_says("shop is not up; this is its history, and what comes once it is");
+    project.up_sandbox();
+    follow.until_says("a says 22\n");
+    project.devsup(&["down"]).ok();
+    assert!(follow.finish().ok().stderr.ends_with("shop went down\n"));
+}
+
+#[test]
+fn devsups_own_log_is_followed_over_daemons() {
+    let mut project = Project::new(MANIFEST);
+    project.env.insert("DEVSUP_LOG".into(), "trace".into());
+    project.up_sandbox();
+    let mut follow = project.spawn(&["logs", "--daemon", "-f", "-n", "1"]);
+    let log = project.state().expect("it is up").join("daemon.log");
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    let before = text().len();
+    project.devsup(&["restart", "a"]).ok();
+    wait_until("it writes", || text().len() > before);
+    follow.until_says(text()[before..].lines().next().expect("a line"));
+    project.devsup(&["down"]).ok();
+    // As a new daemon does with one that has grown large.
+    std::fs::rename(&log, log.with_extension("log.1")).expect("renamed");
+    project.up_sandbox();
+    wait_until("it writes", || text().contains('\n'));
+    follow.until_says(text().lines().next().expect("a line"));
+}
+
+#[test]
 fn what_is_wanted_is_found() {
     let project = Project::new(
         "name = \"find\"\n[services.a]\n\
@@ -99,6 +161,8 @@ fn what_is_wanted_is_found() {
     assert_eq!(logs(&["a", "--until", &between]), logs(&["a", "--run", "1"]));
     assert_eq!(logs(&["a", "--since", &between, "-g", "fine|error"]), of_two);
     assert_eq!(logs(&["a", "--since", "1h"]).len(), 4);
+    let none = project.devsup(&["logs", "-g", "nowhere to be found"]).ok();
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "nothing in the logs is what was asked for\n"));
     let path = project.devsup(&["logs", "a", "--path", "--run", "1"]).ok().stdout;
     assert!(std::fs::read_to_string(path.trim_end()).expect("a log").contains("#1\n"), "{path}");
     for (args, words) in [

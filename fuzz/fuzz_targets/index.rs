@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let folder = tempfile::tempdir().expect("a folder");
+    devsup::logs::fuzzed::index(folder.path(), input);
+});
