@@ -53,9 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::from_env().http_client(https).retry_config(RetryConfig::disabled()).load().await;
     let signed = Signed::default();
-    let sts = aws_sdk_sts::Client::from_conf(
-        aws_sdk_sts::config::Builder::from(&config).interceptor(signed.clone()).build(),
-    );
+    let sts =
+        aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(&config).interceptor(signed.clone()).build());
     loop {
         let answer = sts.get_caller_identity().send().await;
         // Signed is used: whether STS answers is another matter.

@@ -73,26 +73,6 @@ impl Journal {
         });
     }
 
-    /// The same, with more than a sentence.
-    pub(super) fn tell_more(
-        &mut self,
-        at: Wall,
-        event: &str,
-        (service, run, by): (&Name, Option<u32>, &By),
-        reason: String,
-        more: BTreeMap<String, Value>,
-    ) {
-        self.write(&Event {
-            time: convert::rfc3339(at),
-            service: Some(service.to_string()),
-            run,
-            event: event.to_owned(),
-            reason: Some(reason),
-            by: Some(by.clone()),
-            more,
-        });
-    }
-
     pub(super) fn write(&mut self, event: &Event) {
         tracing::info!(
             service = event.service.as_deref(),

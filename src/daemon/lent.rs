@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::refused;
-use super::audit::Issuance;
+use super::audit::{How, Shown, Told};
 use super::clocks::now;
 use super::world::{Fact, World};
 use crate::aws::{Credentials, Grant, zulu};
@@ -217,7 +217,16 @@ impl World {
         let newest = || self.runs.keys().filter(|run| run.service == service.name).map(|run| run.number).max();
         let run = if inside { newest() } else { None };
         if waiter.answer.send(Ok(issued)).is_ok() {
-            self.audit(&service.name, &Issuance::new("process", by, pid, run, credentials));
+            self.audit.tell(Told::Issued(Shown {
+                service: service.name.clone(),
+                how: How::Process,
+                run,
+                pid: Some(pid),
+                uid: by.uid,
+                access_key_id: credentials.access_key_id.clone(),
+                expires: credentials.expires,
+                times: 1,
+            }));
         }
     }
 }

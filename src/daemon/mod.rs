@@ -199,7 +199,7 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let ended = attend(&mut world, &mut doors).await;
     // Whoever waits for the end is to find nothing left of it, the last keeper included.
     drop(tokio::time::timeout(LAST_KEEPER, last_keepers(&mut world, &mut doors)).await);
-    world.endpoint_flush();
+    world.tell_rest();
     world.cgroups.leave();
     serving.abort();
     world.close_doors();
@@ -316,6 +316,7 @@ fn world(
     let since = now().wall;
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let journal = Journal::open(folder.events())?;
+    let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
     let world = World {
         notify: Notify::of(&start),
@@ -345,7 +346,7 @@ fn world(
         asking: Rc::new(Semaphore::new(asks::ASKS_AT_ONCE)),
         leases: BTreeMap::new(),
         lent: lent::Lent::default(),
-        audit: audit::Audit::default(),
+        audit: audit.clone(),
         private,
         doors: handed::Doors::new(gate),
         runs: BTreeMap::new(),
@@ -353,7 +354,7 @@ fn world(
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
         probes: probes::Probes::default(),
-        endpoint: endpoint::Endpoint::new(facts.clone(), keepers.clone()),
+        endpoint: endpoint::Endpoint::new(audit, keepers.clone()),
         cgroups,
         journal,
         watches: None,

@@ -11,10 +11,10 @@ use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::answers::Wanted;
-use super::audit::Audit;
+use super::audit::{Audit, Told};
 use super::cgroups::Cgroups;
 use super::clocks::now;
-use super::endpoint::{Endpoint, Told};
+use super::endpoint::Endpoint;
 use super::handed::Doors;
 use super::journal::Journal;
 use super::lent::Lent;
@@ -76,7 +76,7 @@ pub(super) enum Fact {
     /// Not everything that is to be watched can be. One sentence.
     FilesUnseen(String),
     /// At the credential endpoint.
-    Endpoint(Told),
+    Told(Told),
     /// Credentials for one `exec` or `env`, kept by nobody.
     Lent {
         service: Arc<Service>,
@@ -91,7 +91,6 @@ pub(super) enum Fact {
         era: u64,
     },
     LoanOver(Name),
-    AuditOver(Name),
     CodeAnswered(CodeAnswered),
 }
 
@@ -235,11 +234,10 @@ impl World {
             Fact::SandboxDown(why) => self.sandbox_down(&why),
             Fact::SandboxAgain => self.sandbox_again(),
             Fact::FilesUnseen(sentence) => self.files_unseen(sentence),
-            Fact::Endpoint(told) => self.endpoint_told(told),
+            Fact::Told(told) => self.told(told),
             Fact::Lent { service, wanted, asked, answer } => self.lent(&service, wanted, *asked, answer),
             Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
             Fact::LoanOver(service) => self.lent.expire(&service),
-            Fact::AuditOver(service) => self.audit_over(&service),
             Fact::CodeAnswered(told) => self.code_answered(told),
         }
     }

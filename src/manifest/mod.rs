@@ -40,6 +40,7 @@ mod project;
 mod readiness;
 mod resources;
 mod role;
+mod roles;
 mod schema;
 mod scrub;
 mod service;
@@ -61,10 +62,11 @@ pub use origins::{Origin, Origins};
 pub use plan::{ACCOUNT, SandboxPlan};
 pub use print::print;
 pub use problem::{Colour, Problem, Problems};
+pub use roles::{Delivery, Role, RoleArn, Token};
 pub use schema::schema;
 pub use scrub::{SCRUBBED, is_scrubbed, is_secret_name, is_secret_value};
 pub use trust::Trust;
 pub use types::{
-    Access, Aws, Backoff, Command, Condition, Delivery, Dependency, Logs, Manifest, Name, Replace, Restart, Role,
-    RoleArn, Sandbox, Secs, Service, StopMode, Token, span,
+    Access, Aws, Backoff, Command, Condition, Dependency, Logs, Manifest, Name, Replace, Restart, Sandbox, Secs,
+    Service, StopMode, span,
 };

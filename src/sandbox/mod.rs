@@ -25,9 +25,9 @@ mod chunked;
 mod config;
 mod dispatch;
 mod faults;
-mod iam;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod iam;
 mod identity;
 mod objects;
 mod policy;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::table::{Lease, Standing};
+use crate::aws::zulu;
 use crate::daemon::world::HeldLease;
 use crate::manifest::Name;
 use crate::supervisor::{Refusal, Wall};
@@ -136,9 +137,4 @@ impl Answer {
 /// What STS said, behind a sentence.
 fn sts(refusal: &Refusal) -> String {
     format!("; STS: {}: {}", refusal.code, refusal.message)
-}
-
-/// `2026-11-22T12:00:00Z`: whole seconds, rounded down, and the letter: some SDKs parse exactly that form.
-pub(super) fn zulu(at: Wall) -> String {
-    jiff::Timestamp::from_second(at.0.div_euclid(1000)).map(|at| at.to_string()).unwrap_or_default()
 }

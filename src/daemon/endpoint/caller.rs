@@ -21,7 +21,7 @@ const LOOKS: usize = 2;
 
 /// Why somebody with the right token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Why {
+pub(in crate::daemon) enum Why {
     OtherUser,
     OutsideOfTree,
     NotRunning,
@@ -95,11 +95,11 @@ pub(super) fn find(candidates: &[Candidate], inode: u64) -> Option<(u32, Option<
 
 /// A process that showed a token of another's, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Culprit {
-    pub(super) pid: u32,
-    pub(super) comm: String,
+pub(in crate::daemon) struct Culprit {
+    pub(in crate::daemon) pid: u32,
+    pub(in crate::daemon) comm: String,
     /// Whose keeper it is below.
-    pub(super) service: Option<Name>,
+    pub(in crate::daemon) service: Option<Name>,
 }
 
 /// Looks through all processes. May take milliseconds.

@@ -13,7 +13,6 @@
 //! answer, an empty one, a role that the caller names, a token in a log, a wait for STS.
 
 mod answer;
-mod audit;
 mod caller;
 mod door;
 mod request;
@@ -28,13 +27,13 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::rc::Rc;
 
 use secrecy::SecretString;
-use tokio::sync::mpsc;
 
-pub(super) use self::audit::Told;
+pub(super) use self::caller::{Culprit, Why};
 use self::serve::Desk;
 use self::table::{Lease, Standing, Tree};
+use super::audit::Audit;
 use super::clocks::now;
-use super::world::{Fact, World};
+use super::world::World;
 use crate::control::peer::Keepers;
 use crate::manifest::Name;
 use crate::supervisor::{RunId, Tenure};
@@ -42,13 +41,13 @@ use crate::supervisor::{RunId, Tenure};
 /// The daemon's own end of it. Nothing listens before the first service that needs it.
 pub(super) struct Endpoint {
     open: Option<(Rc<Desk>, SocketAddrV4)>,
-    facts: mpsc::UnboundedSender<Fact>,
+    audit: Audit,
     keepers: Keepers,
 }
 
 impl Endpoint {
-    pub(super) fn new(facts: mpsc::UnboundedSender<Fact>, keepers: Keepers) -> Self {
-        Self { open: None, facts, keepers }
+    pub(super) fn new(audit: Audit, keepers: Keepers) -> Self {
+        Self { open: None, audit, keepers }
     }
 
     /// Where the service asks and what it shows there: the same for the daemon's life. An error is one sentence.
@@ -56,7 +55,7 @@ impl Endpoint {
         let (desk, at) = match &self.open {
             Some(open) => open,
             None => self.open.insert(
-                open(&self.facts, &self.keepers)
+                open(&self.audit, &self.keepers)
                     .map_err(|error| format!("the credential endpoint cannot listen on 127.0.0.1: {error}"))?,
             ),
         };
@@ -73,11 +72,11 @@ impl Endpoint {
     }
 }
 
-fn open(facts: &mpsc::UnboundedSender<Fact>, keepers: &Keepers) -> io::Result<(Rc<Desk>, SocketAddrV4)> {
+fn open(audit: &Audit, keepers: &Keepers) -> io::Result<(Rc<Desk>, SocketAddrV4)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
-    let desk = Rc::new(Desk::new(at, facts.clone(), keepers.clone()));
+    let desk = Rc::new(Desk::new(at, audit.clone(), keepers.clone()));
     let listener = tokio::net::TcpListener::from_std(listener)?;
     drop(tokio::task::spawn_local(door::keep(listener, Rc::clone(&desk))));
     Ok((desk, at))
@@ -124,22 +123,5 @@ impl World {
             role: role.arn.to_string(),
         });
         Standing { lease, refusal: tenure.refusal }
-    }
-
-    /// Somebody was given credentials, or showed a token that is not theirs.
-    pub(super) fn endpoint_told(&mut self, told: Told) {
-        let at = now().wall;
-        self.journal.write(&match told {
-            Told::Issued(shown) => shown.event(at),
-            Told::Refused(refused) => refused.event(at),
-        });
-    }
-
-    /// At the end: what was still being added up.
-    pub(super) fn endpoint_flush(&mut self) {
-        let told = self.endpoint.desk().map(|desk| desk.audit.flush()).unwrap_or_default();
-        for told in told {
-            self.endpoint_told(told);
-        }
     }
 }

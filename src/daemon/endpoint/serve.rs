@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use http::header;
 use http::request::Parts;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::Answer;
-use super::audit::{Audit, Refused, Shown, Told};
 use super::caller::{Why, asks_again, candidates, culprit, find};
 use super::request::{only, wanted};
 use super::table::Table;
 use crate::control::peer::Keepers;
+use crate::daemon::audit::{Audit, How, Refused, Shown, Told};
 use crate::daemon::clocks::now;
-use crate::daemon::world::Fact;
 use crate::manifest::Name;
 use crate::sys::inet_diag::{Client, Diag};
 
@@ -33,7 +32,7 @@ pub(super) struct Desk {
     pub(super) table: RefCell<Table>,
     /// Something else may be held now.
     pub(super) news: Notify,
-    pub(super) audit: Audit,
+    audit: Audit,
     diag: Diag,
     walks: Semaphore,
     keepers: Keepers,
@@ -48,12 +47,12 @@ struct Insider {
 }
 
 impl Desk {
-    pub(super) fn new(at: SocketAddrV4, facts: mpsc::UnboundedSender<Fact>, keepers: Keepers) -> Self {
+    pub(super) fn new(at: SocketAddrV4, audit: Audit, keepers: Keepers) -> Self {
         Self {
             at,
             table: RefCell::default(),
             news: Notify::new(),
-            audit: Audit::new(facts),
+            audit,
             diag: Diag::default(),
             walks: Semaphore::new(WALKS),
             keepers,
@@ -166,7 +165,8 @@ impl Desk {
         {
             self.audit.tell(Told::Issued(Shown {
                 service: insider.service.clone(),
-                run: insider.run,
+                how: How::Endpoint,
+                run: Some(insider.run),
                 pid: insider.pid,
                 uid: insider.uid,
                 access_key_id: held.credentials.access_key_id.clone(),

@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::audit::Told;
 use super::caller::{Why, candidates};
 use super::door;
 use super::serve::Desk;
 use super::table::{Lease, Standing, Tree};
 use crate::aws::Credentials;
 use crate::control::peer::Keepers;
+use crate::daemon::audit::{Audit, Told};
 use crate::daemon::clocks::now;
 use crate::daemon::world::{Fact, HeldLease};
 use crate::manifest::Name;
@@ -29,6 +29,7 @@ pub(super) struct Scene {
     pub(super) id: String,
     pub(super) token: SecretString,
     pub(super) facts: mpsc::UnboundedReceiver<Fact>,
+    audit: Audit,
 }
 
 fn service() -> Name {
@@ -42,9 +43,10 @@ pub(super) fn play(test: impl AsyncFnOnce(Scene, TcpListener)) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().expect("bound").port());
         let (tell, facts) = mpsc::unbounded_channel();
-        let desk = Rc::new(Desk::new(at, tell, Keepers::default()));
+        let audit = Audit::new(tell);
+        let desk = Rc::new(Desk::new(at, audit.clone(), Keepers::default()));
         let (id, token) = desk.table.borrow_mut().seat(&service()).expect("random");
-        test(Scene { desk, at, id, token, facts }, listener).await;
+        test(Scene { desk, at, id, token, facts, audit }, listener).await;
     });
 }
 
@@ -171,10 +173,10 @@ fn who_is_not_of_the_run_is_refused_and_named() {
             scene.desk.table.borrow_mut().ended(&RunId { service: service(), number: 1 });
         }
         let mut told = Vec::new();
-        while let Ok(Fact::Endpoint(one)) = scene.facts.try_recv() {
+        while let Ok(Fact::Told(one)) = scene.facts.try_recv() {
             told.push(one);
         }
-        told.extend(scene.desk.audit.flush());
+        told.extend(scene.audit.flush());
         let whys: Vec<Why> = told
             .iter()
             .map(|told| if let Told::Refused(refused) = told { refused.why } else { panic!("{told:?}") })

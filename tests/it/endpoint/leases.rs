@@ -149,7 +149,7 @@ fn who_was_given_credentials_is_written_down_and_added_up() {
         assert_eq!((event.service.as_deref(), event.run), (Some("a"), a.run), "{event:#?}");
         assert_eq!(event.more["access_key_id"].as_str(), key.as_deref(), "{event:#?}");
         assert_eq!(event.more["pid"].as_u64(), a.pid.map(u64::from), "{event:#?}");
-        assert_eq!(event.more["uid"].as_u64(), Some(devsup::sys::users::own_uid().into()), "{event:#?}");
+        assert_eq!(event.by.as_ref().map(|by| by.uid), Some(devsup::sys::users::own_uid()), "{event:#?}");
         assert!(event.more["expires"].as_str().is_some_and(|expires| expires.ends_with('Z')), "{event:#?}");
     }
     let said = project.devsup(&["events"]).ok().stdout;

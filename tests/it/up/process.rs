@@ -65,7 +65,7 @@ fn a_service_sees_a_new_key_after_a_renewal_and_is_not_restarted() {
 }
 
 fn issued(project: &Project) -> Vec<Event> {
-    project.events().into_iter().filter(|event| event.event == "issued").collect()
+    project.events().into_iter().filter(|event| event.event == "credentials-issued").collect()
 }
 
 #[test]
