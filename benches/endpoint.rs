@@ -74,7 +74,7 @@ fn ask(folder: &Path, number: u32) -> Result<bool> {
         thread::sleep((began + pause * nth).saturating_sub(now()));
         let asked = now();
         let answer = exchange(host, &request);
-        let took = (now() - asked).as_micros();
+        let took = now().saturating_sub(asked).as_micros();
         match answer {
             Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
                 let key = answer.split("\"AccessKeyId\":\"").nth(1).and_then(|rest| rest.split('"').next());
