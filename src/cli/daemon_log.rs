@@ -25,7 +25,10 @@ pub(crate) fn print(context: &Context, path: &Path, tail: Option<Tail>, follow: 
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(unreadable)?;
     show(last(&bytes, tail))?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         match &watched {
             Some(inotify) => inotify.wait(None).and_then(|()| inotify.changes().map(drop)).map_err(unreadable)?,
             None => std::thread::sleep(POLL),
@@ -40,7 +43,6 @@ pub(crate) fn print(context: &Context, path: &Path, tail: Option<Tail>, follow: 
         }
         show(&bytes)?;
     }
-    Ok(())
 }
 
 /// `None`: it has to be looked at again and again, which is said.

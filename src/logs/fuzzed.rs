@@ -165,11 +165,9 @@ pub fn redactor(input: &[u8]) {
     }
     let named = |(at, value): (usize, &Vec<u8>)| (format!("[{at}]"), String::from_utf8_lossy(value).into_owned());
     let secrets = Secrets::new(values.iter().enumerate().map(named).collect());
-    values.iter_mut().for_each(|value| {
-        if value.len() < 8 {
-            value.clear()
-        }
-    });
+    for value in values.iter_mut().filter(|value| value.len() < 8) {
+        value.clear();
+    }
     let text: Vec<u8> = choices.0.iter().map(|byte| letter(*byte)).collect();
     let (mut carry, mut out, mut at) = (Carry::default(), Vec::new(), 0);
     for size in choices.0.iter().map(|byte| usize::from(byte >> 4)).take_while(|_| !text.is_empty()) {
@@ -234,7 +232,9 @@ pub fn index(folder: &Path, input: &[u8]) {
         let mut printers = styles.map(|style| Printer::new(style, &[Name::new("a"), Name::new("b")]));
         let (mut shown, mut count) = (0, 0);
         for entry in entries(query) {
-            printers.iter_mut().for_each(|printer| printer.line(&entry, &mut Vec::new()));
+            for printer in &mut printers {
+                printer.line(&entry, &mut Vec::new());
+            }
             count += 1;
             assert!(count <= data.len() + slots + 2, "it comes to an end");
             if let What::Line { bytes, whole, .. } = entry.what {

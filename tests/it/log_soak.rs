@@ -255,7 +255,8 @@ fn no_line_is_lost_doubled_or_torn() {
     let checked = follower.join().expect("no panic").unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     let sum = |of: fn(&Checked) -> u32| checked.values().map(of).sum::<u32>();
     let (runs, ended_well) = (sum(|checked| checked.runs), sum(|checked| checked.ended_well));
-    let (read, seconds) = (progress.bytes.load(Ordering::SeqCst) / 1_000_000, (monotonic() - begin).as_secs());
+    let (read, seconds) =
+        (progress.bytes.load(Ordering::SeqCst) / 1_000_000, monotonic().saturating_sub(begin).as_secs());
     means::counted(&format!(
         "{read} MB in {seconds} s, {runs} runs, {ended_well} of them to their last line, {} MB of disk at most",
         most / 1_000_000
