@@ -108,10 +108,10 @@ class Project:
 
     def sandbox(self):
         """Where its faults are set."""
-        code, out, err = self.do("env", self.names[0], "--format", "json")
-        require("env", code == 0, out + err)
-        variables = {v["name"]: v["value"] for v in json.loads(out)["env"]}
-        return variables["AWS_ENDPOINT_URL"]
+        return self.variables(self.names[0])["AWS_ENDPOINT_URL"]
+
+    def variables(self, name, *words):
+        return {variable["name"]: variable["value"] for variable in self.json("env", name, *words)}
 
     def faults(self, url, **faults):
         request = urllib.request.Request(f"{url}/_sandbox/faults", json.dumps(faults).encode(), method="POST")
@@ -201,16 +201,14 @@ def stolen(project, table, found):
         client, delivery = name.rsplit("-", 1)
         if delivery != "endpoint":
             continue
-        code, out, err = project.do("env", name, "--reveal", "--force", "--format", "json")
-        require(f"env {name} --reveal", code == 0, out + err)
-        env = {v["name"]: v["value"] for v in json.loads(out)["env"]}
+        env = project.variables(name, "--reveal", "--force")
         thief = subprocess.Popen(found[client], env=env, stdout=subprocess.PIPE, bufsize=0, stdin=subprocess.DEVNULL)
         try:
             said = json.loads(first_line(thief, 60))
             table.mark("stolen", name, "error" in said and "key" not in said, said)
         finally:
             end(thief)
-    events = [event for event in project.json("events") if event.get("event") == "refused"]
+    events = [event for event in project.json("events") if event.get("event") == "token-refused"]
     check("an event says who tried", bool(events), "no event")
 
 

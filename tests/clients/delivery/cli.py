@@ -1,16 +1,21 @@
-"""The AWS CLI as a service: a process for each use, as a script has it."""
+"""The AWS CLI as a service: a process for each use, as a script has it. It shows of a key its last four letters."""
 
 import json
 import subprocess
 import time
 
+
+def aws(*words):
+    return subprocess.run(["aws", *words], capture_output=True, text=True)
+
+
 while True:
     # Who is meant, and then its use: two processes, as two lines of a script.
-    who = subprocess.run(["aws", "configure", "export-credentials"], capture_output=True, text=True)
-    used = subprocess.run(["aws", "s3api", "list-objects-v2", "--bucket", "bucket1"], capture_output=True, text=True)
-    if who.returncode == 0 and used.returncode == 0:
-        said = {"key": json.loads(who.stdout)["AccessKeyId"]}
+    who, used = aws("configure", "list"), aws("s3api", "list-objects-v2", "--bucket", "bucket1")
+    key = [line.split()[1] for line in who.stdout.splitlines() if line.split()[:1] == ["access_key"]]
+    if used.returncode == 0 and key and key[0].startswith("*"):
+        said = {"key": key[0]}
     else:
-        said = {"error": (who.stderr if who.returncode else used.stderr).strip()}
+        said = {"error": (used.stderr or who.stderr or who.stdout).strip()}
     print(json.dumps(said), flush=True)
     time.sleep(0.5)
