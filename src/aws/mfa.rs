@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials as SdkCredentials;
+use aws_smithy_types::retry::RetryConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::assume::AnswersDate;
@@ -74,7 +75,10 @@ impl Base {
             let seconds = i32::try_from(LASTS.as_secs()).unwrap_or(i32::MAX);
             let asked = loaded.client.get_session_token().serial_number(serial).token_code(code.expose_secret());
             let date = AnswersDate::default();
-            let answer = asked.duration_seconds(seconds).customize().interceptor(date.clone()).send().await;
+            // Once: a code that was taken is good for no second attempt.
+            let once = aws_sdk_sts::config::Builder::new().retry_config(RetryConfig::disabled());
+            let asked = asked.duration_seconds(seconds).customize().interceptor(date.clone()).config_override(once);
+            let answer = asked.send().await;
             let answer = answer.map_err(|error| Failure::of(&error, wall().0))?;
             let given = answer.credentials.ok_or_else(|| {
                 let about = self.about(None, Some(&loaded));

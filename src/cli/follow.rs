@@ -20,14 +20,13 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Only what was written after `from_ns`.
-    pub(crate) fn start(query: Query, printer: Printer, from_ns: i64) -> io::Result<Self> {
+    pub(crate) fn start(query: Query, printer: Printer) -> io::Result<Self> {
         let finish = Arc::new(AtomicBool::new(false));
         let (tell, over) = oneshot::channel();
         let asked = Arc::clone(&finish);
         std::thread::Builder::new().name("logs".into()).spawn(move || {
             // Nobody listens any more when a second Ctrl-C has ended the command.
-            tell.send(print(query, printer, from_ns, &asked)).ok();
+            tell.send(print(query, printer, &asked)).ok();
         })?;
         Ok(Self { finish, over })
     }
@@ -42,13 +41,13 @@ impl Follower {
     }
 }
 
-fn print(query: Query, mut printer: Printer, from_ns: i64, finish: &AtomicBool) -> io::Result<()> {
+fn print(query: Query, mut printer: Printer, finish: &AtomicBool) -> io::Result<()> {
     let mut reader = Reader::open(query)?;
     let mut lines = Vec::new();
     loop {
         let last = finish.load(Ordering::Acquire);
         match reader.next(Some(GLANCE))? {
-            Some(entry) if entry.time_ns >= from_ns => {
+            Some(entry) => {
                 printer.line(&entry, &mut lines);
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(&lines)?;
@@ -56,7 +55,7 @@ fn print(query: Query, mut printer: Printer, from_ns: i64, finish: &AtomicBool) 
                 lines.clear();
             }
             None if last => return Ok(()),
-            Some(_) | None => {}
+            None => {}
         }
     }
 }

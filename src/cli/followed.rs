@@ -5,9 +5,13 @@
 //!      ▲                                    └──────── it was killed: said once, the files go on being read ──┐
 //!      └─────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A daemon that came and went between two looks has left its words in the lock: the project went down then, too.
 
+use std::fs;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -25,14 +29,16 @@ use crate::sys::clock;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Prints until the project goes down. What is said of it goes to stderr.
-pub(crate) async fn follow(context: &Context, query: Query, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn follow(context: &Context, lock: PathBuf, query: Query, printer: Printer) -> Result<(), Failure> {
+    let last = fs::read(&lock).ok();
     let reader = Reader::open(query).map_err(unreadable)?;
     if let Some(notice) = reader.notice() {
         context.terminal.say(notice);
     }
     let woken = reader.wakes().and_then(|fd| fd.map(watched).transpose()).map_err(unreadable)?;
     let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    let mut new = Followed { context, reader, printer, woken, out, daemon: None, looked: Duration::ZERO, owed: false };
+    let (daemon, looked, owed) = (None, Duration::ZERO, false);
+    let mut new = Followed { context, reader, printer, woken, out, daemon, lock, last, looked, owed };
     new.look_for_daemon().await;
     new.run().await
 }
@@ -49,6 +55,9 @@ struct Followed<'a> {
     woken: Option<AsyncFd<OwnedFd>>,
     out: BufWriter<StdoutLock<'a>>,
     daemon: Option<Daemon>,
+    lock: PathBuf,
+    /// What stood in the lock when there was last a daemon that we know of.
+    last: Option<Vec<u8>>,
     looked: Duration,
     /// Something was written by nobody we know of: a daemon is to be looked for.
     owed: bool,
@@ -73,11 +82,17 @@ impl Followed<'_> {
     async fn run(mut self) -> Result<(), Failure> {
         loop {
             self.owed |= self.print()? && self.daemon.is_none();
+            let mut down = None;
             if self.owed && self.looked + LOOK <= clock::monotonic() {
-                self.look_for_daemon().await;
+                down = self.look_for_daemon().await;
             }
-            match self.turn().await {
-                Turn::Written => {}
+            let turn = match down {
+                Some(name) => Turn::Down(name),
+                None => self.turn().await,
+            };
+            match turn {
+                // Also of what is not wanted.
+                Turn::Written => self.owed |= self.daemon.is_none(),
                 Turn::LookAgain => self.reader.look_again().map_err(unreadable)?,
                 Turn::Down(name) => {
                     // Its keepers have ended before it has.
@@ -87,6 +102,7 @@ impl Followed<'_> {
                     return Ok(());
                 }
                 Turn::DaemonGone => {
+                    self.last = fs::read(&self.lock).ok();
                     let what = "devsup's daemon has ended unexpectedly; here it goes on when there is another";
                     self.context.terminal.say(what);
                 }
@@ -142,13 +158,25 @@ impl Followed<'_> {
         turn
     }
 
-    /// None is no error: history can be read, and what comes can be waited for.
-    async fn look_for_daemon(&mut self) {
+    /// None is no error: history can be read, and what comes can be waited for. Answers the project's name if it was up
+    /// and went down since we last knew of a daemon.
+    async fn look_for_daemon(&mut self) -> Option<String> {
         self.looked = clock::monotonic();
         self.owed = false;
-        let Some(found) = locate(self.context).ok().filter(|found| found.pid.is_some()) else { return };
-        let Ok(client) = Client::connect(&found.socket).await else { return };
-        self.daemon = Watching::open(&client).await.ok().map(|watching| Daemon { watching, last: None });
+        // Read before it is asked who lives: what is new in it and dead then was alive.
+        let last = fs::read(&self.lock).ok();
+        let found = locate(self.context).ok()?;
+        if found.pid.is_none() {
+            return (last.is_some() && last != self.last).then_some(found.name);
+        }
+        // One that does not answer is on its way, up or down: it is looked for again.
+        self.owed = true;
+        let client = Client::connect(&found.socket).await.ok()?;
+        let watching = Watching::open(&client).await.ok()?;
+        self.daemon = Some(Daemon { watching, last: None });
+        self.last = last;
+        self.owed = false;
+        None
     }
 }
 

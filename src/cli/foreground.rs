@@ -91,8 +91,9 @@ impl<'a> Foreground<'a> {
             terminal: self.context.terminal.interactive,
         };
         let printer = Printer::new(style, &names);
-        let query = Query { logs, services: names, tail: None, follow: true, filter: Filter::default() };
-        let started = Follower::start(query, printer, from_ns);
+        let filter = Filter { since: Some(from_ns), ..Filter::default() };
+        let query = Query { logs, services: names, tail: None, follow: true, filter };
+        let started = Follower::start(query, printer);
         self.follower =
             Some(started.map_err(|error| Failure::new(Kind::Failed, "no thread for the logs").cause(error))?);
         Ok(())

@@ -143,8 +143,21 @@ impl World {
         self.inherited = Inherited { env: Rc::new(handed.env), from };
         if changed {
             self.make_base();
+            self.ask_refused_again(by);
         }
         changed
+    }
+
+    /// Another base identity may be let in where the last one was not.
+    fn ask_refused_again(&mut self, by: &By) {
+        let refused = |name: &Name| {
+            let view = self.supervisor.view(now(), name.as_str());
+            view.is_some_and(|view| view.want == Want::Up && view.refusal.is_some())
+        };
+        let services: Vec<Name> = self.manifest.services.keys().filter(|name| refused(name)).cloned().collect();
+        if !services.is_empty() {
+            self.command(format!("base-{}", now().mono.0), by.clone(), Command::Refresh { services });
+        }
     }
 
     fn up(&mut self, by: &By, up: UpRequest) -> Result<Done, Failed> {

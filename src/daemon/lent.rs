@@ -18,8 +18,8 @@ use crate::aws::{Credentials, Grant, zulu};
 use crate::control::Answer;
 use crate::control::api::{Failed, FailedKind, Issued};
 use crate::control::peer::{Caller, Standing};
-use crate::manifest::{Name, Role, Service};
-use crate::supervisor::{Mono, Now, Refusal, Want};
+use crate::manifest::{Name, Role, RoleArn, Service};
+use crate::supervisor::{Mono, Now, Refusal, RunId, Want};
 
 use secrecy::ExposeSecret;
 
@@ -97,16 +97,48 @@ impl Lent {
 
 impl World {
     pub(super) fn issue(&mut self, caller: Caller, name: &str, answer: Answer<Issued>) {
+        let waiter = Waiter { caller, answer };
+        let served = match self.of_its_run(&waiter.caller, name) {
+            Ok(served) => served,
+            Err(failed) => return drop(waiter.answer.send(Err(failed))),
+        };
+        if let Some((credentials, role)) = served {
+            return self.hand_out(&Name::new(name), &role, &credentials, waiter);
+        }
         let service = match self.with_role(name) {
             Ok(service) => service,
-            Err(failed) => return drop(answer.send(Err(failed))),
+            Err(failed) => return drop(waiter.answer.send(Err(failed))),
         };
-        let waiter = Waiter { caller, answer };
         match self.at_hand(&service) {
-            Some(Ok(credentials)) => self.hand_out(&service, &credentials, waiter),
+            Some(Ok(credentials)) => self.lend(&service, &credentials, waiter),
             Some(Err(refusal)) => drop(waiter.answer.send(Err(refused(&service.name, refusal)))),
             None => self.borrow(service, waiter),
         }
+    }
+
+    /// The newest run of the service, if somebody inside of it asks.
+    fn its_run(&self, caller: &Caller, name: &str) -> Option<RunId> {
+        matches!(caller.standing, Standing::Inside(_)).then_some(())?;
+        self.runs.keys().filter(|run| run.service.as_str() == name).max_by_key(|run| run.number).cloned()
+    }
+
+    /// What is held for the role that the caller's run was born as. An error: the manifest has given the service another role
+    /// since, which is none of that run's.
+    fn of_its_run(&self, caller: &Caller, name: &str) -> Result<Option<(Rc<Credentials>, RoleArn)>, Failed> {
+        let Some(run) = self.its_run(caller, name) else { return Ok(None) };
+        let Some(born) = self.runs.get(&run).and_then(|held| held.role.clone()) else { return Ok(None) };
+        let lease = self.supervisor.tenure(now(), &run).and_then(|tenure| tenure.lease);
+        let lease = lease.filter(|lease| now().boot < lease.ends).and_then(|lease| self.leases.get(&lease.id));
+        if let Some(lease) = lease {
+            return Ok(Some((Rc::clone(&lease.credentials), born)));
+        }
+        let role = self.manifest.services.get(name).and_then(|entry| entry.role.as_ref());
+        if role.is_some_and(|role| role.arn == born) {
+            return Ok(None);
+        }
+        let error = format!("service `{name}`: this run is still {born}, which the manifest no longer names");
+        let failed = Failed::new(FailedKind::CredentialsRefused, error);
+        Err(failed.hint("it is replaced when credentials of the new role are there"))
     }
 
     fn with_role(&self, name: &str) -> Result<Arc<Service>, Failed> {
@@ -187,7 +219,7 @@ impl World {
         };
         for waiter in waiting {
             match &credentials {
-                Ok(credentials) => self.hand_out(service, credentials, waiter),
+                Ok(credentials) => self.lend(service, credentials, waiter),
                 Err(refusal) => drop(waiter.answer.send(Err(refused(&service.name, refusal.clone())))),
             }
         }
@@ -202,23 +234,26 @@ impl World {
         credentials
     }
 
-    fn hand_out(&mut self, service: &Service, credentials: &Credentials, waiter: Waiter) {
-        let Some(role) = &service.role else { return };
+    fn lend(&mut self, service: &Service, credentials: &Credentials, waiter: Waiter) {
+        if let Some(role) = &service.role {
+            self.hand_out(&service.name, &role.arn, credentials, waiter);
+        }
+    }
+
+    fn hand_out(&mut self, service: &Name, role: &RoleArn, credentials: &Credentials, waiter: Waiter) {
         let issued = Issued {
             version: 1,
             access_key_id: credentials.access_key_id.clone(),
             secret_access_key: credentials.secret_access_key.expose_secret().to_owned(),
             session_token: credentials.session_token.expose_secret().to_owned(),
             expiration: zulu(credentials.expires),
-            account_id: role.arn.account().to_owned(),
+            account_id: role.account().to_owned(),
         };
-        let Caller { by, pid, standing } = waiter.caller;
-        let inside = matches!(standing, Standing::Inside(_));
-        let newest = || self.runs.keys().filter(|run| run.service == service.name).map(|run| run.number).max();
-        let run = if inside { newest() } else { None };
+        let run = self.its_run(&waiter.caller, service.as_str()).map(|run| run.number);
+        let Caller { by, pid, .. } = waiter.caller;
         if waiter.answer.send(Ok(issued)).is_ok() {
             self.audit.tell(Told::Issued(Shown {
-                service: service.name.clone(),
+                service: service.clone(),
                 how: How::Process,
                 run,
                 pid: Some(pid),

@@ -1,6 +1,7 @@
 //! The services' logs for those who cannot open the files: read on a blocking thread, a bounded piece at a time, whenever
 //! the client has taken the last one. Between pieces no thread waits: the kernel says when something was written.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -45,7 +46,9 @@ impl World {
         let services: Vec<Name> = if wanted.services.is_empty() {
             all.cloned().collect()
         } else {
-            wanted.services.iter().map(|name| self.known(name)).collect::<Result<_, _>>()?
+            let mut named = BTreeSet::new();
+            let once = wanted.services.iter().filter(|name| named.insert(*name));
+            once.map(|name| self.known(name)).collect::<Result<_, _>>()?
         };
         let place = PLACES.try_acquire().map_err(|_| {
             Failed::new(FailedKind::Failed, format!("{STREAMS} are reading logs already")).hint("try again in a moment")

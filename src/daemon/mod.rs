@@ -73,7 +73,7 @@ use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
 use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
-use crate::manifest::{Manifest, Name};
+use crate::manifest::{Loaded, Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
 
@@ -199,10 +199,8 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
     let ended = attend(&mut world, &mut doors).await;
     // Whoever waits for the end is to find nothing left of it, the last keeper included.
     drop(tokio::time::timeout(LAST_KEEPER, last_keepers(&mut world, &mut doors)).await);
-    world.tell_rest();
-    world.cgroups.leave();
+    world.leave();
     serving.abort();
-    world.close_doors();
     let clean = world.clean();
     // Who asked for the end is still being answered, and who watches sees it by this.
     drop((world, doors));
@@ -299,6 +297,12 @@ fn wanted(start: &Start, manifest: &Manifest) -> Command {
     Command::Start { services, no_deps: start.no_deps }
 }
 
+fn first_warnings(loaded: &Loaded, system: bool) -> BTreeSet<String> {
+    let of_manifest = loaded.warnings.iter().map(|warning| warning.title().to_owned());
+    let personal = (!system).then(|| system::personal_warnings(loaded));
+    of_manifest.chain(personal.into_iter().flatten()).collect()
+}
+
 /// The daemon's things, the project's lock, and what was asked to be started.
 fn world(
     begun: Begun,
@@ -307,10 +311,7 @@ fn world(
     gate: Gate,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
     let Begun { start, loaded, folder, lock, came, info: _, cgroups } = begun;
-    let mut warnings: BTreeSet<String> = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
-    if !start.system {
-        warnings.extend(system::personal_warnings(&loaded));
-    }
+    let warnings = first_warnings(&loaded, start.system);
     let manifest = loaded.manifest;
     let wanted = wanted(&start, &manifest);
     let since = now().wall;

@@ -105,7 +105,8 @@ impl World {
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
         let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
         self.keep(run, link, credentials.as_ref().map(|held| held.access_key_id.clone())).map_err(keeper)?;
-        self.held(run, |held| (held.tty, held.why) = (service.tty, why));
+        let role = service.role.as_ref().map(|role| role.arn.clone());
+        self.held(run, |held| (held.tty, held.why, held.role) = (service.tty, why, role));
         if let Some(Handing::Endpoint { .. }) = handed {
             let uid = who.identity.as_ref().map_or_else(process::own_uid, |identity| identity.uid);
             self.endpoint_began(run, uid);
@@ -128,6 +129,7 @@ impl World {
             unanswered: None,
             log_dropped: 0,
             issued_key,
+            role: None,
             isolation: None,
             tty: false,
             why: Vec::new(),

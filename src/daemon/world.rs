@@ -31,7 +31,7 @@ use crate::control::paths::Folder;
 use crate::control::peer::{Keepers, Rules};
 use crate::keeper::Link;
 use crate::keeper::protocol::Report;
-use crate::manifest::{Manifest, Name, Service};
+use crate::manifest::{Manifest, Name, RoleArn, Service};
 use crate::supervisor::{
     AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
     Supervisor, Wake, Wall,
@@ -110,6 +110,8 @@ pub(super) struct Held {
     pub(super) unanswered: Option<Unanswered>,
     pub(super) log_dropped: u64,
     pub(super) issued_key: Option<String>,
+    /// Which role it was born as.
+    pub(super) role: Option<RoleArn>,
     /// What holds of the isolation that was asked for.
     pub(super) isolation: Option<String>,
     /// It has a terminal, and this is why it was started.
@@ -333,6 +335,13 @@ impl World {
                 new
             });
         }
+    }
+
+    /// At the end: says what is left to say, and takes away what was made for others.
+    pub(super) fn leave(&mut self) {
+        self.tell_rest();
+        self.cgroups.leave();
+        self.close_doors();
     }
 
     /// Was everything ended that was started?

@@ -2,7 +2,7 @@
 //! end of a replacement.
 
 use super::Supervisor;
-use super::event::{Exit, Happening, RunId, StopWhy};
+use super::event::{Effect, Exit, Happening, RunId, StopWhy};
 use super::history::End;
 use super::service::Ended;
 use super::time::Now;
@@ -133,6 +133,7 @@ impl Supervisor {
             slot.remember(id.number, None, End::Stopped(stopping.why), now);
         }
         let run = slot.runs.remove(at);
+        let forgotten = slot.last_of_former(&run);
         if let Some(replacing) = &mut slot.replacing {
             replacing.old_ended.get_or_insert(now.mono);
         }
@@ -142,6 +143,7 @@ impl Supervisor {
             // End of an overlap.
             self.replacement_ended(now, &id.service);
         }
+        self.effects.extend(forgotten.map(|lease| Effect::Forget { lease }));
     }
 
     pub(super) fn survived(&mut self, now: Now, id: &RunId, who: Vec<String>) {

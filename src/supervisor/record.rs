@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Supervisor;
 use super::event::{AskId, Effect, Event, Happening, Lease, Reason, Refusal, RunId};
 use super::lease::{Held, Refused, patience};
-use super::service::{Slot, There};
+use super::service::{Former, Slot, There};
 use super::time::Now;
 use super::view::Want;
 use crate::manifest::{Name, Replace, Service};
@@ -162,9 +162,11 @@ impl Supervisor {
     }
 }
 
-/// Takes over a new meaning. A run born with the old one is outdated now; what is held for another role is forgotten.
+/// Takes over a new meaning. A run born with the old one is outdated now; what is held for another role is forgotten, unless
+/// a run may still ask for it.
 fn change_entry(slot: &mut Slot, service: Arc<Service>) -> Option<Effect> {
     let same_role = slot.entry.role == service.role;
+    let asked_for = slot.entry.needs_lease() && !slot.rotates();
     let same_check = (slot.entry.external(), &slot.entry.ready) == (service.external(), &service.ready);
     slot.entry = service;
     slot.revision.entry += 1;
@@ -184,7 +186,13 @@ fn change_entry(slot: &mut Slot, service: Arc<Service>) -> Option<Effect> {
     }
     slot.asking = None;
     slot.refused = None;
-    slot.held.take().map(|held| Effect::Forget { lease: held.lease.id })
+    let held = slot.held.take();
+    let mut asking = slot.runs.iter_mut().filter(|run| asked_for && run.former.is_none()).peekable();
+    if asking.peek().is_some() {
+        asking.for_each(|run| run.former = Some(Former(held.clone())));
+        return None;
+    }
+    held.map(|held| Effect::Forget { lease: held.lease.id })
 }
 
 pub(super) fn note_of_project(what: Happening) -> Effect {

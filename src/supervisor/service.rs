@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub(super) number: u32,
     pub(super) revision: Revision,
     pub(super) lease: Option<Held>,
+    /// Its role is no longer the service's.
+    pub(super) former: Option<Former>,
     /// Why it was started; empty for a first start and after a crash.
     pub(super) why: Vec<Reason>,
     /// How long it may take until its check succeeds; `None`: it was born without one, and alive is ready.
@@ -58,6 +60,11 @@ pub(super) struct Run {
     pub(super) looked: Option<Mono>,
 }
 
+/// What a run that asks by itself is served on when the manifest has given its service another role: what was held for its
+/// own, until that ends, and nothing of the other.
+#[derive(Clone, Debug)]
+pub(super) struct Former(pub(super) Option<Held>);
+
 #[derive(Clone, Debug)]
 pub(super) struct Stopping {
     pub(super) since: Mono,
@@ -73,6 +80,7 @@ impl Run {
             number,
             revision: slot.revision,
             lease,
+            former: None,
             why,
             ready_within: slot.entry.ready.as_ref().map(|ready| ready.timeout),
             spawned: now.mono,
@@ -284,6 +292,13 @@ impl Slot {
     pub(super) fn lives_on(&self) -> Option<&Held> {
         let newest = self.serving().or_else(|| self.runs.last());
         newest.filter(|_| self.rotates()).and_then(|run| run.lease.as_ref()).or(self.held.as_ref())
+    }
+
+    /// The lease that only this run, which is gone, could still ask for.
+    pub(super) fn last_of_former(&self, gone: &Run) -> Option<LeaseId> {
+        let former = |run: &Run| run.former.as_ref()?.0.as_ref().map(|held| held.lease.id);
+        let lease = former(gone)?;
+        (!self.runs.iter().any(|run| former(run) == Some(lease))).then_some(lease)
     }
 
     /// A replacement that somebody may wait for: not one whose new run is not ready in time.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::event::{LeaseId, Refusal};
+use super::event::{LeaseId, Refusal, RunId};
+use super::service::Former;
 use super::time::{Boot, Now, Wall};
 
 /// What is held for a service now, its secret aside.
@@ -25,14 +26,19 @@ pub struct Term {
 }
 
 impl Supervisor {
-    /// `None`: there is no such service. Holds until the next step, or until the lease ends.
-    pub fn tenure(&self, now: Now, service: &str) -> Option<Tenure> {
-        let slot = self.slot(service)?;
-        let lease = slot.held.as_ref().map(|held| Term {
+    /// What this run may be given. `None`: there is no such run. Holds until the next step, or until the lease ends.
+    pub fn tenure(&self, now: Now, id: &RunId) -> Option<Tenure> {
+        let slot = self.slot(&id.service)?;
+        let run = slot.runs.iter().find(|run| run.number == id.number)?;
+        let (held, refused) = match &run.former {
+            Some(Former(held)) => (held.as_ref(), None),
+            None => (slot.held.as_ref(), slot.refused.as_ref()),
+        };
+        let lease = held.map(|held| Term {
             id: held.lease.id,
             ends: held.when_left(now, Duration::ZERO),
             ends_wall: held.lease.expires_wall,
         });
-        Some(Tenure { lease, refusal: slot.refused.as_ref().map(|refused| refused.refusal.clone()) })
+        Some(Tenure { lease, refusal: refused.map(|refused| refused.refusal.clone()) })
     }
 }

@@ -1,5 +1,6 @@
 //! `devsup logs`: the owner reads the files itself, whether the project is up or not.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use crate::control::{Client, Found, Kind as Ownership};
 use crate::daemon::keeper_lives;
 use crate::logs::show::{Printer, Style};
 use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
-use crate::manifest::Name;
+use crate::manifest::{self, Name, Source, Trust};
+use crate::sys::users;
 
 /// What the services wrote
 #[derive(Debug, Args)]
@@ -30,8 +32,8 @@ pub(crate) struct Logs {
     /// All, if none is named
     #[arg(value_name = "SVC")]
     services: Vec<String>,
-    /// devsup's own log
-    #[arg(long, conflicts_with = "services")]
+    /// devsup's own log; with -f it goes on after a `down` too
+    #[arg(long, conflicts_with_all = ["services", "timestamps", "since", "until", "grep", "run", "previous", "stdout", "stderr"])]
     daemon: bool,
     /// Go on, over restarts and rotations, until the project goes down
     #[arg(short, long)]
@@ -75,14 +77,16 @@ pub(crate) struct Logs {
 const TERMINAL_TAIL: usize = 200;
 
 impl Logs {
-    pub(crate) async fn run(self, context: &Context) -> Result<Code, Failure> {
+    pub(crate) async fn run(mut self, context: &Context) -> Result<Code, Failure> {
         let found = locate(context)?;
         let folder = found.logs.clone();
         if self.daemon {
             return self.own_log(context, &found.folder.join("daemon.log"), found.kind);
         }
         let filter = self.filter(context)?;
-        let names = self.names(&found, &folder).await?;
+        let mut named = BTreeSet::new();
+        self.services.retain(|name| named.insert(name.clone()));
+        let names = self.names(context, &found, &folder).await?;
         if let Some(run) = self.run {
             has_run(&folder, &names, run)?;
         }
@@ -114,7 +118,7 @@ impl Logs {
                 context.terminal.say(format_args!("{} went down", found.name));
             }
         } else if self.follow {
-            followed::follow(context, query, printer).await?;
+            followed::follow(context, found.folder.join("lock"), query, printer).await?;
         } else if print(&found, query, printer)? == 0 && self.narrowed() && tail != Some(0) {
             context.terminal.say("nothing in the logs is what was asked for");
         }
@@ -142,7 +146,10 @@ impl Logs {
 
     fn filter(&self, context: &Context) -> Result<Filter, Failure> {
         let now = context.here_and_now();
-        let nanoseconds = |moment: &Moment| i64::try_from(moment.before(&now).as_nanosecond()).unwrap_or(i64::MAX);
+        let nanoseconds = |moment: &Moment| {
+            let at = moment.before(&now).as_nanosecond();
+            i64::try_from(at).unwrap_or(if at < 0 { i64::MIN } else { i64::MAX })
+        };
         let pattern = self.grep.as_deref().map(Pattern::new).transpose().map_err(|error| {
             Failure::new(Kind::Usage, "-g: this is not a regular expression").cause(error.trim_end())
         })?;
@@ -170,14 +177,16 @@ impl Logs {
     }
 
     /// Those named, checked; else all that have a log or could have one.
-    async fn names(&self, found: &Found, folder: &Path) -> Result<Vec<Name>, Failure> {
+    async fn names(&self, context: &Context, found: &Found, folder: &Path) -> Result<Vec<Name>, Failure> {
         let mut known = folders(folder);
         if remote_logs::closed(folder) {
             let client = Client::connect(&found.socket).await?;
             let services: Vec<Service> = client.get("/v1/services").await?;
             known = services.into_iter().map(|service| service.name).collect();
-        } else if known.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
-            known.extend(ask(found).await);
+        } else if self.services.is_empty() || self.services.iter().any(|name| !known.contains(name)) {
+            let all = ask(found).await.unwrap_or_else(|| written(context, found));
+            // What devsup does not run has no log, unless it was asked for.
+            known.extend(all.into_iter().filter(|one| !one.1 || self.services.contains(&one.0)).map(|one| one.0));
         }
         known.sort();
         known.dedup();
@@ -224,14 +233,25 @@ fn folders(logs: &Path) -> Vec<String> {
     folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// The services the daemon knows; none if it is not up.
-async fn ask(found: &Found) -> Vec<String> {
-    if found.pid.is_none() {
-        return Vec::new();
-    }
-    let Ok(client) = Client::connect(&found.socket).await else { return Vec::new() };
-    let services: Vec<Service> = client.get("/v1/services").await.unwrap_or_default();
-    services.into_iter().map(|service| service.name).collect()
+/// The services the daemon knows, and whether somebody else runs them; `None` if it does not answer.
+async fn ask(found: &Found) -> Option<Vec<(String, bool)>> {
+    found.pid?;
+    let client = Client::connect(&found.socket).await.ok()?;
+    let services: Vec<Service> = client.get("/v1/services").await.ok()?;
+    Some(services.into_iter().map(|service| (service.name, service.external)).collect())
+}
+
+/// The same by the manifest; none if it cannot be read, which is no matter here.
+fn written(context: &Context, found: &Found) -> Vec<(String, bool)> {
+    let source = Source {
+        file: Some(found.manifest.clone()),
+        cwd: context.cwd.clone(),
+        env: &|name| context.variable(name),
+        trust: Trust::Strict,
+        group_is_shared: &users::group_is_shared,
+    };
+    let Ok(loaded) = manifest::load(&source) else { return Vec::new() };
+    loaded.manifest.services.iter().map(|(name, service)| (name.to_string(), service.external())).collect()
 }
 
 fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>) -> Result<Code, Failure> {

@@ -35,7 +35,7 @@ use super::audit::Audit;
 use super::clocks::now;
 use super::world::World;
 use crate::control::peer::Keepers;
-use crate::manifest::Name;
+use crate::manifest::{Name, RoleArn};
 use crate::supervisor::{RunId, Tenure};
 
 /// The daemon's own end of it. Nothing listens before the first service that needs it.
@@ -86,7 +86,8 @@ impl World {
     /// A run that was told where to ask has its keeper: from now on its tree is known.
     pub(super) fn endpoint_began(&mut self, run: &RunId, uid: u32) {
         let (Some(desk), Some(held)) = (self.endpoint.desk(), self.runs.get(run)) else { return };
-        let tree = Tree::new(run.number, held.pid, uid, self.cgroups.shared(run));
+        let Some(role) = held.role.clone() else { return };
+        let tree = Tree::new(run.number, held.pid, uid, role, self.cgroups.shared(run));
         desk.table.borrow_mut().began(&run.service, tree);
         self.endpoint_leases();
     }
@@ -102,25 +103,24 @@ impl World {
         let Some(desk) = self.endpoint.desk() else { return };
         let at = now();
         let mut news = false;
-        let services = desk.table.borrow().services();
-        for service in services {
-            let standing = self.standing(&service, self.supervisor.tenure(at, service.as_str()));
-            news |= desk.table.borrow_mut().stand(&service, standing);
+        let runs = desk.table.borrow().runs();
+        for (run, role) in runs {
+            let standing = self.standing(&role, self.supervisor.tenure(at, &run));
+            news |= desk.table.borrow_mut().stand(&run, standing);
         }
         if news {
             desk.news.notify_waiters();
         }
     }
 
-    fn standing(&self, service: &Name, tenure: Option<Tenure>) -> Standing {
-        let role = self.manifest.services.get(service).and_then(|entry| entry.role.as_ref());
-        let Some((tenure, role)) = tenure.zip(role) else { return Standing::default() };
+    fn standing(&self, role: &RoleArn, tenure: Option<Tenure>) -> Standing {
+        let Some(tenure) = tenure else { return Standing::default() };
         let lease = tenure.lease.map(|term| Lease {
             held: self.leases.get(&term.id).map(Rc::downgrade).unwrap_or_default(),
             ends: term.ends,
             ends_wall: term.ends_wall,
-            account: role.arn.account().to_owned(),
-            role: role.arn.to_string(),
+            account: role.account().to_owned(),
+            role: role.to_string(),
         });
         Standing { lease, refusal: tenure.refusal }
     }

@@ -80,7 +80,7 @@ impl Desk {
                 news.await;
             }
         };
-        timeout(HOLD, held).await.unwrap_or_else(|_| self.uninitialized(id))
+        timeout(HOLD, held).await.unwrap_or_else(|_| self.uninitialized(id, &insider))
     }
 
     fn check_token(&self, id: &str, request: &Parts) -> Result<(), Answer> {
@@ -156,10 +156,10 @@ impl Desk {
     /// `None`: nothing yet, but something may come.
     fn held(&self, id: &str, insider: &Insider) -> Option<Answer> {
         let table = self.table.borrow();
-        let Some(seat) = table.find(id).filter(|seat| seat.trees.iter().any(|tree| tree.run == insider.run)) else {
+        let Some(standing) = table.find(id).and_then(|seat| seat.standing(insider.run)) else {
             return Some(Answer::not_running(&insider.service));
         };
-        let (lease, refusal) = (seat.standing.lease.as_ref(), seat.standing.refusal.as_ref());
+        let (lease, refusal) = (standing.lease.as_ref(), standing.refusal.as_ref());
         if let Some(lease) = lease.filter(|lease| now().boot < lease.ends)
             && let Some(held) = lease.held.upgrade()
         {
@@ -181,8 +181,12 @@ impl Desk {
         lease.map(|lease| Answer::expired(&insider.service, lease.ends_wall, refusal))
     }
 
-    fn uninitialized(&self, id: &str) -> Answer {
+    fn uninitialized(&self, id: &str, insider: &Insider) -> Answer {
         let table = self.table.borrow();
-        table.find(id).map_or_else(Answer::not_found, |seat| Answer::uninitialized(&seat.service, &seat.standing))
+        let standing = table.find(id).and_then(|seat| seat.standing(insider.run));
+        standing.map_or_else(
+            || Answer::not_running(&insider.service),
+            |standing| Answer::uninitialized(&insider.service, standing),
+        )
     }
 }

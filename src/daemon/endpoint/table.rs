@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::token;
 use crate::daemon::world::HeldLease;
-use crate::manifest::Name;
+use crate::manifest::{Name, RoleArn};
 use crate::supervisor::{Boot, Refusal, RunId, Wall};
 use crate::sys::cgroup::Cgroup;
 
@@ -24,18 +24,21 @@ pub(super) struct Tree {
     pub(super) group: Option<Rc<Cgroup>>,
     /// Of the group itself, which does not change.
     pub(super) group_id: Option<u64>,
+    /// Which role it was born as.
+    pub(super) role: RoleArn,
     /// Who asked the last time: most likely who asks now.
     pub(super) asked: Option<u32>,
+    pub(super) standing: Standing,
 }
 
 impl Tree {
-    pub(super) fn new(run: u32, keeper: u32, uid: u32, group: Option<Rc<Cgroup>>) -> Self {
+    pub(super) fn new(run: u32, keeper: u32, uid: u32, role: RoleArn, group: Option<Rc<Cgroup>>) -> Self {
         let group_id = group.as_ref().and_then(|group| group.id().ok());
-        Self { run, keeper, uid, group, group_id, asked: None }
+        Self { run, keeper, uid, group, group_id, role, asked: None, standing: Standing::default() }
     }
 }
 
-/// The newest lease of a service. The world holds the secret, and only the world.
+/// The newest lease of a run's role. The world holds the secret, and only the world.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     pub(super) held: Weak<HeldLease>,
@@ -45,7 +48,7 @@ pub(super) struct Lease {
     pub(super) role: String,
 }
 
-/// What is held for a service.
+/// What is held for a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     pub(super) lease: Option<Lease>,
@@ -58,10 +61,13 @@ pub(super) struct Seat {
     pub(super) service: Name,
     token: SecretString,
     pub(super) trees: Vec<Tree>,
-    pub(super) standing: Standing,
 }
 
 impl Seat {
+    pub(super) fn standing(&self, run: u32) -> Option<&Standing> {
+        self.trees.iter().find(|tree| tree.run == run).map(|tree| &tree.standing)
+    }
+
     /// In a time that does not tell how much of it is right.
     pub(super) fn knows(&self, shown: &[u8]) -> bool {
         self.token.expose_secret().as_bytes().ct_eq(shown).into()
@@ -82,14 +88,16 @@ impl Table {
             return Ok((id.clone(), seat.token.clone()));
         }
         let (id, token) = (token::id()?, token::token()?);
-        let (service, standing) = (service.clone(), Standing::default());
         self.ids.insert(service.clone(), id.clone());
-        self.seats.insert(id.clone(), Seat { service, token: token.clone(), trees: Vec::new(), standing });
+        self.seats.insert(id.clone(), Seat { service: service.clone(), token: token.clone(), trees: Vec::new() });
         Ok((id, token))
     }
 
-    pub(super) fn services(&self) -> Vec<Name> {
-        self.ids.keys().cloned().collect()
+    /// All that may ask, and which role each is.
+    pub(super) fn runs(&self) -> Vec<(RunId, RoleArn)> {
+        let of =
+            |seat: &Seat, tree: &Tree| (RunId { service: seat.service.clone(), number: tree.run }, tree.role.clone());
+        self.seats.values().flat_map(|seat| seat.trees.iter().map(move |tree| of(seat, tree))).collect()
     }
 
     pub(super) fn find(&self, id: &str) -> Option<&Seat> {
@@ -113,11 +121,12 @@ impl Table {
     }
 
     /// Answers whether those who wait may be told something else now.
-    pub(super) fn stand(&mut self, service: &Name, standing: Standing) -> bool {
-        let Some(seat) = self.of(service) else { return false };
+    pub(super) fn stand(&mut self, run: &RunId, standing: Standing) -> bool {
+        let trees = self.of(&run.service).map(|seat| &mut seat.trees);
+        let Some(tree) = trees.into_iter().flatten().find(|tree| tree.run == run.number) else { return false };
         let end = |standing: &Standing| standing.lease.as_ref().map(|lease| lease.ends_wall);
-        let news = end(&seat.standing) != end(&standing) || seat.standing.refusal != standing.refusal;
-        seat.standing = standing;
+        let news = end(&tree.standing) != end(&standing) || tree.standing.refusal != standing.refusal;
+        tree.standing = standing;
         news
     }
 

@@ -18,7 +18,7 @@ use crate::control::peer::Keepers;
 use crate::daemon::audit::{Audit, Told};
 use crate::daemon::clocks::now;
 use crate::daemon::world::{Fact, HeldLease};
-use crate::manifest::Name;
+use crate::manifest::{Name, RoleArn};
 use crate::supervisor::{Refusal, RunId, Wall};
 use crate::sys::inet_diag::Client;
 use crate::sys::process;
@@ -52,11 +52,11 @@ pub(super) fn play(test: impl AsyncFnOnce(Scene, TcpListener)) {
 
 impl Scene {
     fn began(&self, uid: u32, keeper: u32) {
-        self.desk.table.borrow_mut().began(&service(), Tree::new(1, keeper, uid, None));
+        self.desk.table.borrow_mut().began(&service(), Tree::new(1, keeper, uid, role(), None));
     }
 
     fn stand(&self, lease: Option<Lease>, refusal: Option<Refusal>) {
-        self.desk.table.borrow_mut().stand(&service(), Standing { lease, refusal });
+        self.desk.table.borrow_mut().stand(&RunId { service: service(), number: 1 }, Standing { lease, refusal });
         self.desk.news.notify_waiters();
     }
 
@@ -73,6 +73,10 @@ impl Scene {
         stream.read_to_string(&mut text).await.expect("it answers");
         text
     }
+}
+
+fn role() -> RoleArn {
+    RoleArn::checked("arn:aws:iam::033145145979:role/service-a")
 }
 
 fn held() -> Rc<HeldLease> {
@@ -163,11 +167,11 @@ fn who_is_not_of_the_run_is_refused_and_named() {
     play(async |mut scene, listener| {
         drop(tokio::task::spawn_local(door::keep(listener, Rc::clone(&scene.desk))));
         let held = held();
-        scene.stand(Some(lease(&held, Duration::from_mins(1))), None);
         assert!(is(&scene.ask().await, 403, "ServiceNotRunning"));
         // A keeper that we do not descend from, and one of another user.
         for (uid, keeper) in [(process::own_uid(), process::own_pid()), (4_000_001, process::parent())] {
             scene.began(uid, keeper);
+            scene.stand(Some(lease(&held, Duration::from_mins(1))), None);
             let answer = scene.ask().await;
             assert!(is(&answer, 403, "AccessDenied") && !answer.contains("session"), "{answer}");
             scene.desk.table.borrow_mut().ended(&RunId { service: service(), number: 1 });
@@ -197,7 +201,7 @@ fn a_service_has_one_address_for_the_daemons_life() {
 
 #[test]
 fn a_socket_of_another_group_or_user_is_no_candidate() {
-    let tree = |group_id| Tree { group_id, ..Tree::new(3, 7, 1000, None) };
+    let tree = |group_id| Tree { group_id, ..Tree::new(3, 7, 1000, role(), None) };
     let client = |uid, cgroup| Client { uid, inode: 9, cgroup };
     assert_eq!(candidates(&[], client(1000, None)), Err(Why::NotRunning));
     assert_eq!(candidates(&[tree(None)], client(1001, None)), Err(Why::OtherUser));

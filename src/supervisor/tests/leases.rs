@@ -88,6 +88,31 @@ fn served(name: &str, delivery: Delivery) -> Service {
     service
 }
 
+#[test]
+fn a_run_whose_role_was_edited_is_served_its_own_to_the_end_and_never_the_new_one() {
+    for delivery in [Delivery::Endpoint, Delivery::Process] {
+        let mut stage = Stage::new(vec![served("a", delivery)]);
+        stage.bring_up(&["a"]);
+        let own = stage.view("a").lease.expect("it has one").id.0;
+        let mut edited = served("a", delivery);
+        edited.role.as_mut().expect("has one").external_id = Some("other".into());
+        stage.load(vec![edited]);
+        assert_eq!(stage.said(), ["ask a"], "nothing is forgotten that is still asked for");
+        stage.refuse("a", "AccessDenied", true);
+        assert_eq!((stage.served_on("a", 1), stage.view("a").run), (Some(own), Some(1)));
+        stage.command(Command::Hold { service: Name::new("a"), lasts: None });
+        stage.command(Command::Refresh { services: vec![Name::new("a")] });
+        stage.said();
+        let new = stage.grant("a", LIFE);
+        assert_eq!(stage.served_on("a", 1), Some(own), "held or not, it is no other role");
+        stage.command(Command::Release { service: Name::new("a") });
+        assert_eq!(stage.said(), ["replace a#1"]);
+        stage.over("a", 1, 143);
+        assert_eq!(stage.said(), [format!("forget {own}"), format!("spawn a#2 on {new} (manifest changed)")]);
+        assert_eq!((stage.served_on("a", 1), stage.served_on("a", 2)), (None, Some(new)));
+    }
+}
+
 fn left(stage: &Stage, name: &str) -> i64 {
     stage.view(name).lease.expect("it has one").left_ms
 }

@@ -301,6 +301,11 @@ impl Stage {
         self.said();
     }
 
+    /// The lease that this run may be given.
+    pub(super) fn served_on(&self, name: &str, number: u32) -> Option<u64> {
+        Some(self.supervisor.tenure(self.now, &run(name, number))?.lease?.id.0)
+    }
+
     pub(super) fn view(&self, name: &str) -> View {
         self.supervisor.view(self.now, name).expect("a service of the story")
     }

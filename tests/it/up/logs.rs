@@ -116,6 +116,60 @@ fn a_follower_that_was_there_first_ends_with_the_next_project() {
     assert!(follow.finish().ok().stderr.ends_with("shop went down\n"));
 }
 
+const LATE: &str = r#"
+name = "late"
+[services.a]
+command = "echo early; exec sleep 600"
+[services.never]
+command = "echo at last; exec sleep 600"
+autostart = false
+"#;
+
+#[test]
+fn one_that_has_not_run_yet_is_followed_too() {
+    let project = Project::new(LATE);
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let mut follow = project.spawn(&["logs", "-f"]);
+    follow.until_says("a     | early\n");
+    project.devsup(&["start", "never"]).ok();
+    follow.until_says("never | at last\n");
+    project.devsup(&["down"]).ok();
+    assert!(follow.finish().ok().stderr.ends_with("late went down\n"));
+}
+
+#[test]
+fn of_a_project_that_is_down_the_manifest_says_what_there_is() {
+    let project = Project::new(LATE);
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("a", "early");
+    project.devsup(&["down"]).ok();
+    let said = project.devsup(&["logs", "never"]).ok();
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", "never has no log: devsup has not run it\n"));
+    let typo = project.devsup(&["logs", "nevr"]).ends(4);
+    assert!(typo.stderr.contains("did you mean `never`"), "{typo:#?}");
+    let mut follow = project.spawn(&["logs", "-f", "-n", "0"]);
+    follow.until_says("late is not up");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.devsup(&["start", "never"]).ok();
+    follow.until_says("never | at last\n");
+    project.devsup(&["down"]).ok();
+    assert!(follow.finish().ok().stderr.ends_with("late went down\n"));
+}
+
+/// However short it was up, and though nothing of it was to be shown.
+#[test]
+fn a_follower_that_shows_nothing_ends_with_the_next_project() {
+    let project = Project::new(LATE);
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.devsup(&["down"]).ok();
+    let mut follow = project.spawn(&["logs", "-f", "-g", "nowhere to be found"]);
+    follow.until_says("late is not up");
+    project.devsup(&["up", "-d"]).ok();
+    project.devsup(&["down"]).ok();
+    let said = follow.finish().ok();
+    assert!(said.stdout.is_empty() && said.stderr.ends_with("late went down\n"), "{said:#?}");
+}
+
 #[test]
 fn devsups_own_log_is_followed_over_daemons() {
     let mut project = Project::new(MANIFEST);
@@ -160,7 +214,10 @@ fn what_is_wanted_is_found() {
     assert!(before.len() == 1 && before[0].ends_with("#1"), "{before:?}");
     assert_eq!(logs(&["a", "--until", &between]), logs(&["a", "--run", "1"]));
     assert_eq!(logs(&["a", "--since", &between, "-g", "fine|error"]), of_two);
-    assert_eq!(logs(&["a", "--since", "1h"]).len(), 4);
+    for long_ago in ["1h", "0001-01-01T00:00:00Z", "9999999h"] {
+        assert_eq!(logs(&["a", "--since", long_ago]).len(), 4, "{long_ago}");
+    }
+    assert_eq!(logs(&["a", "a", "--run", "2"]), of_two, "each line once");
     let none = project.devsup(&["logs", "-g", "nowhere to be found"]).ok();
     assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "nothing in the logs is what was asked for\n"));
     let path = project.devsup(&["logs", "a", "--path", "--run", "1"]).ok().stdout;
@@ -170,6 +227,9 @@ fn what_is_wanted_is_found() {
         (&["logs", "--since", "1m", "--until", "1h"], "nothing between"),
         (&["logs", "-f", "--until", "1m"], "cannot be used with"),
         (&["logs", "a", "--run", "9"], "no run 9"),
+        (&["logs", "--daemon", "-g", "x"], "cannot be used with"),
+        (&["logs", "--daemon", "--since", "1m"], "cannot be used with"),
+        (&["logs", "--daemon", "--stderr"], "cannot be used with"),
     ] {
         let said = project.devsup(args);
         assert!(matches!(said.status, 1 | 2) && said.stderr.contains(words), "{args:?}: {said:#?}");
