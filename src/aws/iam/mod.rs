@@ -6,7 +6,7 @@
 //!        ◀──trusts it──              ◀──trusts it──    ◀──trusts it──
 //! ```
 //!
-//! One link of such a chain may be wanted by several services: it is one [`Ask`], with what any of them needs. A
+//! One link of such a chain may be wanted by several services: it is one `Ask`, with what any of them needs. A
 //! condition stands in a trust policy only if every one of them fulfils it.
 //!
 //! What must never happen: a statement that allows more than the manifest uses, or a condition that devsup's own request
