@@ -65,6 +65,13 @@ impl Cursor {
         })
     }
 
+    /// When the first append or mark of this file was written.
+    pub(super) fn begins(folder: &Path, part: Part) -> Option<i64> {
+        let index = File::open(part.index_in(folder)).ok()?;
+        // The header comes before it.
+        time_at(&index, 1).ok()?
+    }
+
     /// Goes on after everything the index knows.
     pub(super) fn skip_to_end(&mut self) -> io::Result<()> {
         self.seek(u64::MAX)

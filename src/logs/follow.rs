@@ -185,7 +185,19 @@ impl Follow {
         while self.runs.len() < 2
             && let Some(number) = self.next_run()
         {
+            self.pass_over(number);
             self.runs.push(Run::new(number));
+        }
+    }
+
+    /// Leaves out the parts of a run that another one followed before the time that is wanted: found by halves.
+    fn pass_over(&mut self, number: u32) {
+        let Some(since) = self.since else { return };
+        let parts: Vec<Part> = self.waiting.keys().filter(|part| part.run == number).copied().collect();
+        let begun = |part: &Part| Cursor::begins(&self.folder, *part).is_some_and(|time| time < since);
+        let passed = parts.partition_point(begun).saturating_sub(1);
+        for part in &parts[..passed] {
+            self.waiting.remove(part);
         }
     }
 
@@ -291,6 +303,8 @@ impl Follow {
                         cursor.seek_time(since)?;
                     }
                     run.cursor = Some(cursor);
+                    // Its folder was removed, and it goes on in another one.
+                    run.ended = false;
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.lost(part.run, size),

@@ -191,8 +191,9 @@ fn masked(text: &[u8], secrets: &[Vec<u8>]) -> Vec<u8> {
         let rest = &text[at..];
         let begun = |value: &[u8]| rest.starts_with(value) || rest.len() >= 8 && value.starts_with(rest);
         let here = secrets.iter().enumerate().filter(|(_, value)| !value.is_empty() && begun(value));
-        // The longest; of two as long the first.
-        let first = here.max_by_key(|(at, value)| (value.len().min(rest.len()), std::cmp::Reverse(*at)));
+        // The longest; of two as long one that is whole, of such the first.
+        let rank = |value: &[u8]| (value.len().min(rest.len()), value.len() <= rest.len());
+        let first = here.max_by_key(|(at, value)| (rank(value), std::cmp::Reverse(*at)));
         if let Some((name, value)) = first {
             if at >= until {
                 out.extend(format!("[{name}]").bytes());
@@ -273,6 +274,23 @@ mod tests {
         fn any_index_is_read_to_its_end(input in bytes(3000)) {
             super::index(tempfile::tempdir().expect("a folder").path(), &input);
         }
+    }
+
+    /// Found by the fuzzer: the stream ends with a secret that begins two others.
+    #[test]
+    fn a_whole_secret_goes_before_one_that_may_have_begun() {
+        let mut input = vec![3, 0];
+        for length in [11, 16, 10] {
+            input.extend([0, 0, length, 0]);
+            input.extend(vec![0; usize::from(length)]);
+        }
+        input.extend([0, 0, 0, 0]);
+        input.extend([0; 10]);
+        super::redactor(&input);
+        let named = [("[0]", 11), ("[1]", 12), ("[2]", 10)].map(|(mask, length)| (mask.to_owned(), "a".repeat(length)));
+        let secrets = crate::logs::Secrets::new(named.into());
+        assert_eq!(secrets.mask(b"aaaaaaaaaa"), b"[2]");
+        assert_eq!(secrets.mask(b"aaaaaaaaa"), b"[0]");
     }
 
     proptest! {

@@ -243,11 +243,15 @@ impl Reader {
                 }
                 Change::Names(watch) | Change::Gone(watch) => {
                     let gone = matches!(change, Change::Gone(_));
-                    if gone && self.root == Some(watch) {
+                    let at_root = self.root == Some(watch);
+                    if gone && at_root {
                         self.watch_root();
                     }
                     for at in 0..self.sources.len() {
                         self.names(at, watch, gone)?;
+                        if at_root {
+                            self.replaced(at)?;
+                        }
                     }
                 }
             }
@@ -268,21 +272,26 @@ impl Reader {
                 self.attach(at)?;
             }
             Watching::Above(here) if here == watch => self.attach(at)?,
-            Watching::Folder(before) if self.root == Some(watch) => {
-                self.attach(at)?;
-                let source = &mut self.sources[at];
-                if source.watching == Watching::Folder(before) {
-                    return Ok(());
-                }
-                if let Some(inotify) = &self.inotify {
-                    inotify.forget(before);
-                }
-                source.follow.list()?;
-                source.follow.forget_names();
-            }
             _ => return Ok(()),
         }
         let source = &mut self.sources[at];
+        source.fresh = true;
+        source.follow.list()
+    }
+
+    /// Was its folder removed, and perhaps made again?
+    fn replaced(&mut self, at: usize) -> io::Result<()> {
+        let Watching::Folder(before) = self.sources[at].watching else { return Ok(()) };
+        self.attach(at)?;
+        let source = &mut self.sources[at];
+        if source.watching == Watching::Folder(before) {
+            return Ok(());
+        }
+        if let Some(inotify) = &self.inotify {
+            inotify.forget(before);
+        }
+        source.follow.list()?;
+        source.follow.forget_names();
         source.fresh = true;
         source.follow.list()
     }
@@ -313,7 +322,7 @@ impl Reader {
         while let Some(inotify) = &self.inotify {
             let tried = match inotify.watch(&folder) {
                 Ok(watch) => Ok(Watching::Folder(watch)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => above(inotify, &folder),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => above(inotify, &folder, self.root),
                 Err(error) => Err(error),
             };
             match tried {
@@ -366,12 +375,14 @@ impl Last {
 }
 
 /// `Nothing` when the folder came into being meanwhile: to be tried again.
-fn above(inotify: &Inotify, folder: &Path) -> io::Result<Watching> {
+fn above(inotify: &Inotify, folder: &Path, root: Option<Watch>) -> io::Result<Watching> {
     let mut child = folder;
     while let Some(parent) = child.parent() {
         match inotify.watch_names(parent) {
             Ok(watch) if child.exists() => {
-                inotify.forget(watch);
+                if root != Some(watch) {
+                    inotify.forget(watch);
+                }
                 return Ok(Watching::Nothing);
             }
             Ok(watch) => return Ok(Watching::Above(watch)),

@@ -6,6 +6,11 @@ use super::{daemon, lives, send, until_gone, until_nothing_is_left};
 use crate::means::{root_for, skipped};
 use crate::project::{Project, wait_until};
 
+/// A keeper that finds its file removed begins another one, perhaps while the folder is being removed.
+pub(super) fn remove_all(folder: &std::path::Path) {
+    wait_until("it is removed", || std::fs::remove_dir_all(folder).is_ok() && !folder.exists());
+}
+
 #[test]
 fn a_service_outlives_its_logs_folder() {
     let project = Project::new(
@@ -17,9 +22,7 @@ fn a_service_outlives_its_logs_folder() {
     let daemon = daemon(&project);
     let ticks = || std::fs::read(project.path("ticks")).map(|ticks| ticks.len() / 5).unwrap_or_default();
     wait_until("it writes", || ticks() > 5);
-    // Somebody begins a file while the folder is emptied: once more, then.
-    let state = project.path("state");
-    wait_until("it is taken away", || std::fs::remove_dir_all(&state).is_ok() && !state.exists());
+    remove_all(&project.path("state"));
     let then = ticks();
     wait_until("it writes on", || ticks() > then + 40);
     assert!(lives(pid) && lives(daemon));

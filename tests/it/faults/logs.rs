@@ -11,7 +11,7 @@ use devsup::manifest::Name;
 use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
-use super::{daemon, keeper_of, send, until_gone, until_nothing_is_left};
+use super::{daemon, disk::remove_all, keeper_of, send, until_gone, until_nothing_is_left};
 use crate::project::{DEADLINE, Project, binary, wait_until};
 
 fn folder(project: &Project) -> PathBuf {
@@ -28,11 +28,21 @@ fn ticking() -> Project {
     project
 }
 
+/// The last tick.
+fn last(project: &Project) -> u32 {
+    let mut found = None;
+    wait_until("it ticks", || {
+        // It is empty for a moment whenever it is written.
+        found = fs::read_to_string(project.path("last")).ok().and_then(|text| text.trim().parse().ok());
+        found.is_some()
+    });
+    found.expect("just seen")
+}
+
 /// A tick that was not written yet when this was called is shown, while the service knows of nothing.
 #[track_caller]
 fn goes_on(project: &Project, pid: Option<u32>) {
-    let last = || fs::read_to_string(project.path("last")).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    let next = last().expect("it ticks") + 3;
+    let next = last(project) + 3;
     wait_until("it is logged again", || {
         let shown = project.devsup(&["logs", "a", "--no-log-prefix"]).ok().stdout;
         shown.lines().any(|line| line == format!("tick {next}"))
@@ -52,11 +62,10 @@ fn files_and_folders_taken_away_cost_what_was_in_them_and_no_more() {
     goes_on(&project, pid);
     fs::remove_file(fs::canonicalize(current()).expect("a live one")).expect("removed");
     goes_on(&project, pid);
-    fs::remove_dir_all(folder(&project)).expect("removed");
+    remove_all(&folder(&project));
     goes_on(&project, pid);
     // And the one who follows has missed nothing that was written since.
-    let last = fs::read_to_string(project.path("last")).expect("it ticks");
-    follow.until_says(&format!("tick {}\n", last.trim()));
+    follow.until_says(&format!("tick {}\n", last(&project)));
     project.devsup(&["down"]).ok();
     let said = follow.finish().ok();
     assert!(said.stderr.contains("ticking went down"), "{said:#?}");
