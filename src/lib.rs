@@ -4,6 +4,7 @@
 //!  you ── cli ──unix socket──▶ daemon ──events──▶ supervisor          decides; pure: no I/O, clock, randomness, secrets
 //!                               │   ◀──effects──
 //!                               ├─▶ aws        asks STS, holds leases, child environment
+//!                               ├─▶ ports      listens for services, forwards their callers to the ready run
 //!                               ├─▶ control    the socket's words
 //!                               │
 //!                               └─socketpair─▶ keeper (one per run) ─▶ the service's tree, in a cgroup and behind a wall
@@ -12,7 +13,7 @@
 //!
 //! # Layers: each may import only what stands to its right
 //!
-//! `main → cli → daemon → keeper → aws, logs, control → supervisor → manifest`; `sys` imports nothing of ours and may be
+//! `main → cli → daemon → keeper → aws, logs, ports, control → supervisor → manifest`; `sys` imports nothing of ours and may be
 //! used by all but `supervisor` and `manifest`; `sandbox` is used only by `cli` and tests, and imports `manifest` at most.
 //! `tests/it/layers.rs` keeps this true.
 //!
@@ -46,6 +47,7 @@ pub mod daemon;
 pub mod keeper;
 pub mod logs;
 pub mod manifest;
+pub mod ports;
 pub mod sandbox;
 pub mod supervisor;
 pub mod sys;

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::desk::Desk;
 use super::node::{Node, Place, Value};
-use super::{Address, HttpUrl};
+use super::{Address, HttpUrl, Target};
 
 const SCHEME: &str = "http://";
 
@@ -38,7 +38,7 @@ pub(super) fn http(desk: &mut Desk<'_>, node: &Node) -> Option<HttpUrl> {
     match address(authority, Some(80)) {
         Ok(address) => {
             let slash = if path.starts_with('/') { "" } else { "/" };
-            Some(HttpUrl { address, path: format!("{slash}{path}") })
+            Some(HttpUrl { target: Target::At(address), path: format!("{slash}{path}") })
         }
         Err(label) => {
             desk.refuse(node.place, "`http` is not a URL").label(label);
@@ -65,7 +65,7 @@ fn not_http(desk: &mut Desk<'_>, place: Place, text: &str) {
 }
 
 /// `HOST:PORT`
-pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Address> {
+pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Target> {
     if let Value::Whole(number) = node.value {
         let draft = desk.wrong("tcp", node, "`HOST:PORT`");
         if (1..=65535).contains(&number) {
@@ -88,7 +88,7 @@ pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Address> {
         return None;
     }
     match address(&text, None) {
-        Ok(address) => Some(address),
+        Ok(address) => Some(Target::At(address)),
         Err(label) => {
             let draft = desk.refuse(node.place, "`tcp` is not an address").label(label);
             let port = text.strip_prefix(':').unwrap_or(&text);

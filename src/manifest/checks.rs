@@ -42,9 +42,37 @@ pub enum Probe {
     /// GET answers 2xx or 3xx.
     Http(HttpUrl),
     /// A connection is accepted.
-    Tcp(Address),
+    Tcp(Target),
     /// It ends with 0; run as the service is, in its environment and folder.
     Exec(Command),
+}
+
+/// Whom a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    At(Address),
+    /// A port of the service by its name: where this very run listens.
+    Own(String),
+}
+
+impl Target {
+    /// `None`: only a run can say.
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::Own(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Own(name) => f.write_str(name),
+        }
+    }
 }
 
 /// `host:port`; the host without brackets.
@@ -64,17 +92,20 @@ impl fmt::Display for Address {
     }
 }
 
-/// `http://host:port/path?query`.
+/// `http://host:port/path?query`; of an own port, the path alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUrl {
-    pub address: Address,
+    pub target: Target,
     /// With its leading `/`.
     pub path: String,
 }
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.address, self.path)
+        match &self.target {
+            Target::At(address) => write!(f, "http://{address}{}", self.path),
+            Target::Own(_) => f.write_str(&self.path),
+        }
     }
 }
 

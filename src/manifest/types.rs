@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Live, Ready, Role, RoleArn};
+use super::{Handover, Limits, Live, Port, Ready, Role, RoleArn};
 
 /// A service's name: `[a-z0-9][a-z0-9_-]*`, at most 40 bytes (checked by the parser), cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,8 +130,10 @@ pub struct Service {
     pub role: Option<Role>,
     /// The base identity on purpose. Never together with `role`.
     pub inherit_aws: bool,
-    /// How a replacement is made. The manifest refuses `overlap` until ports can be handed over; the supervisor knows it.
+    /// How a replacement is made.
     pub replace: Replace,
+    /// By name. Text of the entry may refer to them: [`super::template`].
+    pub ports: BTreeMap<String, Port>,
     /// `None`: alive for [`Service::ALIVE`] is ready.
     pub ready: Option<Ready>,
     pub live: Option<Live>,
@@ -183,6 +185,7 @@ impl Service {
             role: None,
             inherit_aws: false,
             replace: Replace::Restart,
+            ports: BTreeMap::new(),
             ready: None,
             live: None,
             watch: Vec::new(),
@@ -205,6 +208,11 @@ impl Service {
     /// Somebody else runs it.
     pub fn external(&self) -> bool {
         self.command.is_none()
+    }
+
+    /// Is there a port whose callers are handed over so?
+    pub fn hands_over(&self, by: Handover) -> bool {
+        self.ports.values().any(|port| port.handover == by)
     }
 
     /// How long a new run may take to be ready; zero when alive is ready.

@@ -9,11 +9,12 @@ use crate::place::sources;
 
 /// Who may import whom. Everyone may import themselves.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("cli", &["daemon", "keeper", "aws", "logs", "control", "supervisor", "manifest", "sys", "sandbox"]),
-    ("daemon", &["keeper", "aws", "logs", "control", "supervisor", "manifest", "sys"]),
+    ("cli", &["daemon", "keeper", "aws", "logs", "ports", "control", "supervisor", "manifest", "sys", "sandbox"]),
+    ("daemon", &["keeper", "aws", "logs", "ports", "control", "supervisor", "manifest", "sys"]),
     ("keeper", &["aws", "logs", "control", "supervisor", "manifest", "sys"]),
     ("aws", &["supervisor", "manifest", "sys"]),
     ("logs", &["supervisor", "manifest", "sys"]),
+    ("ports", &["supervisor", "manifest", "sys"]),
     ("control", &["supervisor", "manifest", "sys"]),
     ("supervisor", &["manifest"]),
     ("manifest", &[]),

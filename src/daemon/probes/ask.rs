@@ -12,7 +12,7 @@ use super::holder::Tree;
 use super::http;
 use crate::keeper::Link;
 use crate::keeper::protocol::{Order, Which};
-use crate::manifest::{Address, HttpUrl, span};
+use crate::manifest::{HttpUrl, Target, span};
 
 /// A keeper kills a probe in time by itself; after so much more it hangs, and says nothing of the service.
 const KEEPER_HANGS: Duration = Duration::from_secs(5);
@@ -33,13 +33,14 @@ pub(super) enum Asker {
 }
 
 impl Asker {
-    pub(super) fn http(url: HttpUrl, tree: Option<Tree>) -> Self {
-        let door = Door::new(url.address.clone(), tree);
-        Self::Http(url, door)
+    /// `None`: it is said of no run yet where that is.
+    pub(super) fn http(url: HttpUrl, tree: Option<Tree>) -> Option<Self> {
+        let door = Door::new(url.target.address()?.clone(), tree);
+        Some(Self::Http(url, door))
     }
 
-    pub(super) fn tcp(address: Address, tree: Option<Tree>) -> Self {
-        Self::Tcp(Door::new(address, tree))
+    pub(super) fn tcp(target: &Target, tree: Option<Tree>) -> Option<Self> {
+        Some(Self::Tcp(Door::new(target.address()?.clone(), tree)))
     }
 
     /// How long a run that is starting may take for one answer; `in_all`: for its readiness.

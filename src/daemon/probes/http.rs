@@ -21,7 +21,7 @@ const POLITE_TIME: Duration = Duration::from_millis(200);
 pub(super) async fn get(stream: &mut TcpStream, url: &HttpUrl) -> Result<(), String> {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: devsup/{VERSION}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        url.path, url.address
+        url.path, url.target
     );
     let broken = |error: io::Error| format!("GET {url}: {}", words(&error));
     stream.write_all(request.as_bytes()).await.map_err(broken)?;

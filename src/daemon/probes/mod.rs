@@ -148,8 +148,8 @@ impl World {
         let tree = Tree::new(held.pid, self.brought.folder.id());
         let link: &Rc<RefCell<Link>> = &held.link;
         let asker = match probe {
-            Probe::Http(url) => Asker::http(url, Some(tree)),
-            Probe::Tcp(address) => Asker::tcp(address, Some(tree)),
+            Probe::Http(url) => Asker::http(url, Some(tree))?,
+            Probe::Tcp(target) => Asker::tcp(&target, Some(tree))?,
             Probe::Exec(_) => Asker::Exec(Exec::new(Rc::downgrade(link), which, heard)),
         };
         Some(Asking { _task: Task::begin(task(asker)), answers })
@@ -175,13 +175,14 @@ impl World {
         let facts = self.facts.clone();
         let asker = match &ready.check {
             Check::Probe(Probe::Http(url)) => Asker::http(url.clone(), None),
-            Check::Probe(Probe::Tcp(address)) => Asker::tcp(address.clone(), None),
+            Check::Probe(Probe::Tcp(target)) => Asker::tcp(target, None),
             // The manifest refuses these: there is no process of ours to ask, or to hear.
-            Check::Probe(Probe::Exec(_)) | Check::Log(_) | Check::Notify | Check::Fd(_) => {
-                let what = "an external service can only be asked by http or tcp".to_owned();
-                drop(facts.send(Fact::Event(Event::External { service, trouble: Some(what) })));
-                return Task::begin(async {});
-            }
+            Check::Probe(Probe::Exec(_)) | Check::Log(_) | Check::Notify | Check::Fd(_) => None,
+        };
+        let Some(asker) = asker else {
+            let what = "an external service can only be asked by http or tcp".to_owned();
+            drop(facts.send(Fact::Event(Event::External { service, trouble: Some(what) })));
+            return Task::begin(async {});
         };
         Task::begin(tasks::whether_there(asker, ready.interval, service, facts))
     }

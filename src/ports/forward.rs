@@ -1,0 +1,1 @@
+//! Takes callers to the ready run.
