@@ -74,6 +74,8 @@ pub struct ChildSpec<'a> {
     pub login: Option<&'a Login>,
     /// Read just now from `env_file`s: (file as written, variables).
     pub env_files: Vec<(String, BTreeMap<String, String>)>,
+    /// `PORT`, `PORT_HTTP`: over what a file says, for that is the same for every run; the manifest's own `env` wins.
+    pub ports: &'a [(String, String)],
     /// `None`: it has no role, or its credentials are not to be shown.
     pub handed: Option<Handed<'a>>,
     pub region: Option<&'a str>,
@@ -173,7 +175,10 @@ fn inherit(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
 /// that is read at every start is held to the same rule here.
 fn written(table: &mut Table, spec: &ChildSpec<'_>, identity: Identity<'_>) {
     let files = spec.env_files.iter().map(|(file, variables)| (format!("env_file {file}"), variables));
-    for (source, variables) in files.chain([("env".to_owned(), &spec.service.env)]) {
+    let mut ports: BTreeMap<String, String> = spec.ports.iter().cloned().collect();
+    ports.retain(|name, _| !spec.service.env.contains_key(name));
+    let own = [("devsup".to_owned(), &ports), ("env".to_owned(), &spec.service.env)];
+    for (source, variables) in files.chain(own) {
         for (name, value) in variables {
             let overrides_role =
                 is_scrubbed(name) && matches!(identity, Identity::Role(_) | Identity::BaseOfSandbox(_));

@@ -136,6 +136,11 @@ impl Folder {
         self.path().join("events.jsonl")
     }
 
+    /// The numbers of its `auto` ports.
+    pub fn ports(&self) -> PathBuf {
+        self.path().join("ports.json")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.system.as_ref().map_or_else(|| self.path().join("logs"), |system| system.logs.clone())
     }

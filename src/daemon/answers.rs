@@ -251,13 +251,16 @@ impl World {
         }
         let run = self.supervisor.view(now(), service.name.as_str()).and_then(|view| view.run).unwrap_or_default() + 1;
         let failed = |error| Failed::new(FailedKind::Failed, format!("service `{}`: {error}", service.name));
+        let filled = self.fill_for_look(service, run).map_err(failed)?;
+        let service = &*filled.service;
         let who = birth::who(service).map_err(failed)?;
         let handing = match wanted.whose {
             Whose::Command => held.map(Handing::Env),
             Whose::Run => self.hand(service, &who, held).map_err(failed)?,
         };
         let handed = handing.as_ref().map(Handing::as_handed);
-        let child = self.child_environment(service, run, handed, who.login.as_ref()).map_err(failed)?;
+        let child =
+            self.child_environment(service, run, &filled.variables, handed, who.login.as_ref()).map_err(failed)?;
         let identity = who.identity.map(|Identity { uid, gid, groups }| IdentityJson { uid, gid, groups });
         Ok(Environment { identity, ..environment(service, child, wanted.secrets, self.inherited.from.clone()) })
     }

@@ -149,6 +149,7 @@ impl World {
         &self,
         service: &Service,
         run: u32,
+        ports: &[(String, String)],
         handed: Option<Handed<'_>>,
         login: Option<&Login>,
     ) -> Result<ChildEnvironment, String> {
@@ -163,6 +164,7 @@ impl World {
             inherited: &self.inherited.env,
             login,
             env_files,
+            ports,
             handed,
             region,
             sandbox_url: self.sandbox_base.as_ref().map(|base| base.url.as_str()),

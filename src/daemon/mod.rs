@@ -26,6 +26,7 @@ mod cgroups;
 mod clocks;
 mod commands;
 mod endpoint;
+mod fill;
 pub mod foresee;
 mod handed;
 mod journal;
@@ -35,6 +36,7 @@ mod limits;
 mod log_lines;
 mod mfa;
 mod notify;
+mod ports;
 mod private;
 mod probes;
 mod reload;
@@ -74,6 +76,7 @@ use crate::control::peer::{Keepers, Rules};
 use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
 use crate::manifest::{Loaded, Manifest, Name};
+use crate::ports::Numbers;
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
 
@@ -319,6 +322,8 @@ fn world(
     let journal = Journal::open(folder.events())?;
     let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
+    let seed = format!("{}/{}", users::own_uid(), folder.id());
+    let ports = ports::Ports::new(Numbers::open(folder.ports(), seed), came.umask);
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {
@@ -355,6 +360,7 @@ fn world(
         occupied: BTreeMap::new(),
         survivors: BTreeMap::new(),
         probes: probes::Probes::default(),
+        ports,
         endpoint: endpoint::Endpoint::new(audit, keepers.clone()),
         cgroups,
         journal,

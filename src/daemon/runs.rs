@@ -1,7 +1,7 @@
 //! Starts runs, hands orders to their keepers, and deals with keepers that do not answer or are gone.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 
 use super::birth;
 use super::clocks::now;
+use super::fill::Filled;
 use super::handed::Handing;
 use super::leftovers::HolderInfo;
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
 use crate::keeper::protocol::{LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
-use crate::keeper::{Link, State, sweep_strays};
+use crate::keeper::{Given, Link, State, sweep_strays};
 use crate::logs;
 use crate::manifest::{Check, Logs, Name, Probe, Service};
 use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
@@ -41,7 +42,7 @@ impl World {
         lease: Option<LeaseId>,
         why: Vec<Reason>,
     ) -> Vec<Event> {
-        match self.try_spawn(&run, service, lease, why) {
+        match self.fill(&run, service).and_then(|filled| self.try_spawn(&run, filled, lease, why)) {
             Ok(()) => Vec::new(),
             Err(what) => {
                 // No keeper will say that its tree is empty; one that was started and lost is swept as well.
@@ -54,10 +55,12 @@ impl World {
     fn try_spawn(
         &mut self,
         run: &RunId,
-        service: &Service,
+        filled: Filled,
         lease: Option<LeaseId>,
         why: Vec<Reason>,
     ) -> Result<(), String> {
+        let service = &*filled.service;
+        self.probes.follow(run, &filled.service);
         let held = lease.map(|id| self.leases.get(&id).ok_or("its credentials are no longer held")).transpose()?;
         let credentials = held.map(|held| Rc::clone(&held.credentials));
         if service.needs_lease() && credentials.is_none() {
@@ -66,7 +69,7 @@ impl World {
         let who = birth::who(service)?;
         let handed = self.hand(service, &who, credentials.as_deref())?;
         let shown = handed.as_ref().map(Handing::as_handed);
-        let child = self.child_environment(service, run.number, shown, who.login.as_ref())?;
+        let child = self.child_environment(service, run.number, &filled.variables, shown, who.login.as_ref())?;
         let hidden = handed.as_ref().and_then(|handed| handed.redaction(&service.name));
         let spec = Spec {
             version: VERSION,
@@ -90,6 +93,7 @@ impl World {
             daemon: std::process::id(),
             birth: birth::birth(service, &who, self.brought.came),
             ready: ready_by(service),
+            sockets: self.ports.passed(service).map(|(name, _)| name.to_owned()).collect(),
             probes: exec_probes(service),
         };
         let folder = self.brought.folder.service_logs(service.name.as_str());
@@ -103,10 +107,13 @@ impl World {
         self.cgroups.make(run, &service.limits)?;
         let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
         let keeper = |error: io::Error| format!("its keeper could not be started: {error}");
-        let link = Link::spawn(&spec, opened.as_fd(), lock.as_fd(), cgroup).map_err(keeper)?;
+        let sockets = self.ports.passed(service).map(|(_, socket)| socket).collect();
+        let given = Given { log_folder: opened.as_fd(), lock: lock.as_fd(), cgroup, sockets };
+        let link = Link::spawn(&spec, &given).map_err(keeper)?;
         self.keep(run, link, credentials.as_ref().map(|held| held.access_key_id.clone())).map_err(keeper)?;
         let role = service.role.as_ref().map(|role| role.arn.clone());
-        self.held(run, |held| (held.tty, held.why, held.role) = (service.tty, why, role));
+        let (tty, private) = (service.tty, filled.private);
+        self.held(run, |held| (held.tty, held.why, held.role, held.private) = (tty, why, role, private));
         if let Some(Handing::Endpoint { .. }) = handed {
             let uid = who.identity.as_ref().map_or_else(process::own_uid, |identity| identity.uid);
             self.endpoint_began(run, uid);
@@ -133,6 +140,7 @@ impl World {
             isolation: None,
             tty: false,
             why: Vec::new(),
+            private: BTreeMap::new(),
         };
         self.runs.insert(run.clone(), held);
         self.write_lock(&run.service);

@@ -45,10 +45,15 @@ fn what(what: &Happening) -> String {
         Happening::Exited { exit, crash: false } => format!("ended: {exit}"),
         Happening::Stopped { exit: Some(exit) } => format!("stopped: {exit}"),
         Happening::Stopped { exit: None } => "stopped".into(),
-        Happening::Replaced { why, gap_ms } => {
-            let gap = gap_ms.map(|ms| format!(", gap {}", millis(ms))).unwrap_or_default();
+        Happening::Replaced { why, gap_ms, waited_ms } => {
+            let gap = match (waited_ms, gap_ms) {
+                (Some(0), _) => ", nobody waited".to_owned(),
+                (Some(ms), _) => format!(", callers waited {} at most", millis(*ms)),
+                (None, gap) => gap.map(|ms| format!(", gap {}", millis(ms))).unwrap_or_default(),
+            };
             format!("replaced{}{gap}", reasons(why))
         }
+        Happening::PortHeld { what } => format!("cannot be started: {what}"),
         Happening::Backoff { crashes, wait_ms } => format!("starts again in {} (crash {crashes})", millis(*wait_ms)),
         Happening::GaveUp { crashes } => format!("is not started again after {crashes} crashes"),
         Happening::Killed => "was killed: SIGKILL to the whole tree".into(),

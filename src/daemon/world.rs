@@ -20,6 +20,7 @@ use super::journal::Journal;
 use super::lent::Lent;
 use super::mfa::CodeAnswered;
 use super::notify::Notify;
+use super::ports::Ports;
 use super::private::Private;
 use super::probes::Probes;
 use super::sandbox_child::SandboxChild;
@@ -32,6 +33,7 @@ use crate::control::peer::{Keepers, Rules};
 use crate::keeper::Link;
 use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, RoleArn, Service};
+use crate::ports::Reserved;
 use crate::supervisor::{
     AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
     Supervisor, Wake, Wall,
@@ -91,6 +93,8 @@ pub(super) enum Fact {
         era: u64,
     },
     LoanOver(Name),
+    /// A port that somebody else had may be free now.
+    PortsAgain(Name),
     CodeAnswered(CodeAnswered),
 }
 
@@ -117,6 +121,8 @@ pub(super) struct Held {
     /// It has a terminal, and this is why it was started.
     pub(super) tty: bool,
     pub(super) why: Vec<Reason>,
+    /// Where it listens for what is forwarded to it, by the port's name.
+    pub(super) private: BTreeMap<String, Reserved>,
 }
 
 /// An order that its keeper has not taken.
@@ -200,6 +206,7 @@ pub(super) struct World {
     pub(super) occupied: BTreeMap<Name, Occupier>,
     pub(super) survivors: BTreeMap<RunId, Vec<String>>,
     pub(super) probes: Probes,
+    pub(super) ports: Ports,
     pub(super) endpoint: Endpoint,
     pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
@@ -239,6 +246,7 @@ impl World {
             Fact::Told(told) => self.told(told),
             Fact::Lent { service, wanted, asked, answer } => self.lent(&service, wanted, *asked, answer),
             Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
+            Fact::PortsAgain(service) => self.ports_again(&service),
             Fact::LoanOver(service) => self.lent.expire(&service),
             Fact::CodeAnswered(told) => self.code_answered(told),
         }
@@ -257,6 +265,7 @@ impl World {
             }
             if let Event::Exited { run, .. } | Event::Gone { run } | Event::KeeperLost { run, .. } = &event {
                 self.probes.forget(run);
+                self.unroute(run);
             }
             self.stepped = now();
             for effect in self.supervisor.step(self.stepped, event) {
@@ -271,19 +280,27 @@ impl World {
             Effect::Ask { ask, service } => self.ask(ask, service),
             Effect::Forget { lease } => drop(self.leases.remove(&lease)),
             Effect::Spawn { run, service, lease, why } => {
-                self.probes.follow(&run, &service);
                 return self.spawn(run, &service, lease, why);
+            }
+            Effect::Claim { service } => return vec![self.claim(&service)],
+            Effect::Unclaim { service } => self.ports.let_go(&service),
+            Effect::Drain { run } => {
+                self.probes.forget(&run);
+                self.drain(&run);
             }
             Effect::Stop { run, timeout, why } => {
                 self.probes.forget(&run);
+                self.cut(&run);
                 self.order_stop(&run, timeout, why);
             }
             Effect::Kill { run } => {
                 self.probes.forget(&run);
+                self.cut(&run);
                 self.order_kill(&run);
             }
             Effect::Look { run } => self.order_look(&run),
-            Effect::Note(note) => {
+            Effect::Note(mut note) => {
+                self.told_waits(&mut note);
                 self.journal.note(now().wall, &note);
                 self.heed(note);
             }
@@ -296,7 +313,9 @@ impl World {
     fn heed(&mut self, note: Note) {
         match note {
             Note { service: Some(service), run: Some(number), what: Happening::Ready, .. } => {
-                self.ask_live(&RunId { service, number });
+                let run = RunId { service, number };
+                self.ask_live(&run);
+                self.route(&run);
             }
             Note { what: Happening::ShuttingDown, .. } => self.probes.end_externals(),
             Note { .. } => {}

@@ -41,6 +41,8 @@ struct Newborn {
     /// Held by being open, and let go by our end, whatever that is.
     lock: OwnedFd,
     cgroup: Option<Cgroup>,
+    /// The service's, once it is started.
+    sockets: Vec<OwnedFd>,
     hello: Hello,
     children: UnixStream,
 }
@@ -64,7 +66,8 @@ fn first_acts() -> io::Result<Newborn> {
     let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::InvalidData));
     let (spec_fd, log_folder, lock) = (next()?, next()?, next()?);
     let cgroup = if hello.cgroup { Some(Cgroup::from(next()?)) } else { None };
-    Ok(Newborn { socket, spec_fd, log_folder, lock, cgroup, hello, children })
+    let sockets = descriptors.take(hello.sockets).collect();
+    Ok(Newborn { socket, spec_fd, log_folder, lock, cgroup, sockets, hello, children })
 }
 
 impl Newborn {
@@ -111,7 +114,8 @@ impl Newborn {
         let launched = lines.transpose().and_then(|lines| {
             let none = |e: io::Error| format!("no process can be started: {e}");
             output.watch(lines);
-            let (checks, gifts) = Checks::new(&spec.ready, uid, secrets).map_err(none)?;
+            let (checks, mut gifts) = Checks::new(&spec.ready, uid, secrets).map_err(none)?;
+            gifts.sockets = self.sockets;
             // The gifts are the service's alone afterwards.
             let starter = Starter::launch(What::Service, &name, self.spec_fd.as_fd(), tree.cgroup(), writers, &gifts);
             Ok((starter.map_err(none)?, checks))

@@ -46,33 +46,35 @@ pub struct Link {
     exit: Option<Exit>,
 }
 
+/// What a keeper is given to hold.
+pub struct Given<'a> {
+    /// The service's.
+    pub log_folder: BorrowedFd<'a>,
+    /// Held for as long as the keeper lives.
+    pub lock: BorrowedFd<'a>,
+    /// The run's own: the service is put there before it is executed.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// What the service listens on, as [`Spec`] names it.
+    pub sockets: Vec<BorrowedFd<'a>>,
+}
+
 impl Link {
-    /// Starts a keeper, and by it the run. `log_folder` is the service's, `lock` is held for as long as the keeper lives,
-    /// `cgroup` is the run's own: the service is put there before it is executed.
-    pub fn spawn(
-        spec: &Spec,
-        log_folder: BorrowedFd<'_>,
-        lock: BorrowedFd<'_>,
-        cgroup: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Self> {
-        Self::spawn_from(process::own_program(), spec, log_folder, lock, cgroup)
+    /// Starts a keeper, and by it the run.
+    pub fn spawn(spec: &Spec, given: &Given<'_>) -> io::Result<Self> {
+        Self::spawn_from(process::own_program(), spec, given)
     }
 
     /// The same with another binary than the running one: for tests.
-    pub fn spawn_from(
-        program: &Path,
-        spec: &Spec,
-        log_folder: BorrowedFd<'_>,
-        lock: BorrowedFd<'_>,
-        cgroup: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Self> {
+    pub fn spawn_from(program: &Path, spec: &Spec, given: &Given<'_>) -> io::Result<Self> {
         let (socket, theirs) = packet::pair()?;
         let bytes = Zeroizing::new(serde_json::to_vec(spec)?);
         let spec_fd = memfd::sealed("devsup-spec", &bytes)?;
-        let hello = serde_json::to_vec(&Hello { version: VERSION, cgroup: cgroup.is_some() })?;
+        let Given { log_folder, lock, cgroup, sockets } = given;
+        let hello = Hello { version: VERSION, cgroup: cgroup.is_some(), sockets: sockets.len() };
         // Sent before there is anybody to read it: it fits, and the keeper need not wait for it.
-        let descriptors: Vec<BorrowedFd<'_>> = [spec_fd.as_fd(), log_folder, lock].into_iter().chain(cgroup).collect();
-        packet::send(&socket, &hello, &descriptors)?;
+        let first = [spec_fd.as_fd(), *log_folder, *lock].into_iter().chain(*cgroup);
+        let descriptors: Vec<BorrowedFd<'_>> = first.chain(sockets.iter().copied()).collect();
+        packet::send(&socket, &serde_json::to_vec(&hello)?, &descriptors)?;
         let run = spec.run.to_string();
         let stdio = Stdio3 { stdin: theirs, stdout: None, stderr: None };
         let pid = process::start(program, &["__keep", &run], &KEEPER_ENV, stdio)?;

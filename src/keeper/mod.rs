@@ -36,7 +36,7 @@ mod tree;
 
 pub use foresee::{would_limit, would_start};
 pub use keep::keep;
-pub use link::{Link, Reports, State};
+pub use link::{Given, Link, Reports, State};
 pub use plain::plain;
 pub use shim::shim;
 pub use strays::{Force, Marked, Stray, end_marked, find_marked, keeper_of, sweep_strays};

@@ -2,7 +2,8 @@
 //!
 //! The daemon's first packet is [`Hello`] and carries three descriptors by SCM_RIGHTS: the [`Spec`] in a sealed memfd
 //! (so no secret is in any argv or in the keeper's own environ), the service's log folder, the service's lock (flock
-//! held; the keeper only ever closes it); and a fourth, the run's cgroup, where it has one. After that: [`Order`]s one way, [`Report`]s the other. Both ends are
+//! held; the keeper only ever closes it); then the run's cgroup, where it has one, and the listening sockets that the service
+//! gets. After that: [`Order`]s one way, [`Report`]s the other. Both ends are
 //! non-blocking; end of file, ECONNRESET and EPIPE are one thing: the other side is gone.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use crate::supervisor::{Exit, Reason, RunId, StopWhy};
 use crate::sys::pty::Size;
 
 /// Both sides are normally the same binary; after an upgrade of the file on disk they may not be.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -25,6 +26,9 @@ pub struct Hello {
     /// The run has a cgroup, and its folder is the fourth descriptor.
     #[serde(default)]
     pub cgroup: bool,
+    /// So many listening sockets are the last descriptors.
+    #[serde(default)]
+    pub sockets: usize,
 }
 
 /// Everything a keeper needs, also to end its run when the daemon is gone. Holds secrets: never Debug, never logged.
@@ -44,6 +48,8 @@ pub struct Spec {
     pub logs: LogSpec,
     pub birth: Birth,
     pub ready: ReadyBy,
+    /// The names of the listening sockets that the service gets from descriptor 3 on (`LISTEN_FDNAMES`).
+    pub sockets: Vec<String>,
     pub probes: Probes,
     /// The daemon's pid: the keeper ends if its parent is another at its first look.
     pub daemon: u32,

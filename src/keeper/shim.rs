@@ -21,6 +21,8 @@ use crate::sys::{descriptors, memfd, packet, process, pty, signal};
 
 /// Services go before keepers when memory is short.
 const OOM_SCORE: i32 = 200;
+/// sd_listen_fds(3): SD_LISTEN_FDS_START
+const FIRST_SOCKET: i32 = 3;
 
 /// Where a bare name is looked for when the service has no PATH.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -60,6 +62,8 @@ fn become_it(socket: &mut OwnedFd) -> Result<Never, Failure> {
         spec.env.push(("NOTIFY_SOCKET".into(), socket.into()));
     }
     // Open until exec, and after it.
+    let sockets: Vec<OwnedFd> = given.by_ref().take(task.sockets).collect();
+    let _sockets = pass(socket, sockets, &mut spec)?;
     let _ready = task.ready_fd.zip(given.next()).map(|(number, fd)| place(socket, number, fd)).transpose()?;
     process::new_session().map_err(|e| Failure::of("session", &e))?;
     signal::all_to_default().map_err(|e| Failure::of("session", &e))?;
@@ -102,6 +106,27 @@ fn receive(socket: &OwnedFd) -> io::Result<(Task, Spec, std::vec::IntoIter<Owned
     let mut descriptors = descriptors.into_iter();
     let spec = memfd::read(descriptors.next().ok_or(io::ErrorKind::InvalidData)?)?;
     Ok((serde_json::from_slice(&bytes)?, serde_json::from_slice(&spec)?, descriptors))
+}
+
+/// From 3 on, and said so as sd_listen_fds(3) has it.
+fn pass(socket: &mut OwnedFd, sockets: Vec<OwnedFd>, spec: &mut Spec) -> Result<Vec<OwnedFd>, Failure> {
+    if sockets.is_empty() {
+        return Ok(sockets);
+    }
+    let said = |name: &str| ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"].contains(&name);
+    spec.env.retain(|(name, _)| !name.to_str().is_some_and(said));
+    spec.env.push(("LISTEN_FDS".into(), sockets.len().to_string().into()));
+    spec.env.push(("LISTEN_FDNAMES".into(), spec.sockets.join(":").into()));
+    spec.env.push(("LISTEN_PID".into(), process::own_pid().to_string().into()));
+    let last = FIRST_SOCKET + i32::try_from(sockets.len()).unwrap_or(i32::MAX);
+    let placed = (|| -> io::Result<Vec<OwnedFd>> {
+        *socket = descriptors::above(socket, last)?;
+        // All out of the way before the first is put in its place.
+        let moved: Vec<OwnedFd> =
+            sockets.into_iter().map(|fd| descriptors::moved_above(fd, last)).collect::<io::Result<_>>()?;
+        (FIRST_SOCKET..).zip(&moved).map(|(number, fd)| descriptors::at_number(fd, number)).collect()
+    })();
+    placed.map_err(|e| Failure::of("sockets", &e))
 }
 
 /// The number that was promised, whoever has it: of what is open here, only the socket and `fd` itself may.

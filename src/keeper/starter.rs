@@ -18,13 +18,16 @@ pub(super) struct Task {
     pub(super) cgroup: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub(super) notify: Option<String>,
+    /// So many listening sockets come next.
+    pub(super) sockets: usize,
     /// The number in the service of the descriptor that comes last.
     pub(super) ready_fd: Option<u32>,
 }
 
-/// What a service is given to say that it is ready.
+/// What a service is given: to say that it is ready, and to listen on.
 #[derive(Debug, Default)]
 pub(super) struct Gifts {
+    pub(super) sockets: Vec<OwnedFd>,
     pub(super) notify: Option<String>,
     /// Under this number.
     pub(super) ready_fd: Option<(u32, OwnedFd)>,
@@ -91,10 +94,13 @@ impl Starter {
             what,
             cgroup: cgroup.is_some(),
             notify: gifts.notify.clone(),
+            sockets: gifts.sockets.len(),
             ready_fd: ready_fd.map(|(number, _)| *number),
         };
-        let gifts = ready_fd.map(|(_, fd)| fd.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = [spec].into_iter().chain(cgroup).chain(gifts).collect();
+        let ready_fd = ready_fd.map(|(_, fd)| fd.as_fd());
+        let sockets = gifts.sockets.iter().map(AsFd::as_fd);
+        let descriptors: Vec<BorrowedFd<'_>> =
+            [spec].into_iter().chain(cgroup).chain(sockets).chain(ready_fd).collect();
         packet::send(&report, &serde_json::to_vec(&task)?, &descriptors)?;
         let stdio = Stdio3 { stdin: theirs, stdout: Some(writers.stdout), stderr: Some(writers.stderr) };
         let pid = process::start(process::own_program(), &["__shim", name], &[], stdio)?;

@@ -183,6 +183,10 @@ impl Supervisor {
                 continue;
             };
             stopping.deadline = now.mono + timeout;
+            if stopping.draining {
+                // It has not been told yet; when it is, it is told this.
+                continue;
+            }
             let run = RunId { service: service.clone(), number };
             self.effects.push(Effect::Stop { run, timeout, why: stopping.why.clone() });
         }
@@ -208,6 +212,7 @@ impl Supervisor {
             for run in &mut slot.runs {
                 if let Some(stopping) = &mut run.stopping {
                     stopping.killed = true;
+                    stopping.draining = false;
                 }
                 let run = RunId { service: slot.entry.name.clone(), number: run.number };
                 self.effects.push(Effect::Kill { run });

@@ -9,10 +9,10 @@ use super::event::{Reason, StopWhy};
 use super::external::missed_at;
 use super::files::begins_anew;
 use super::readiness::{overdue_at, ready_at};
-use super::service::{Run, Slot};
+use super::service::{Ports, Run, Slot};
 use super::time::{Mono, Now};
 use super::view::Want;
-use crate::manifest::{Replace, Service};
+use crate::manifest::{Handover, Replace, Service};
 
 /// A keeper that has not answered so long after its own deadline is helped from outside.
 pub(super) const KEEPER_LATE: Duration = Duration::from_secs(2);
@@ -40,6 +40,14 @@ pub(super) enum Move {
     Kill {
         run: u32,
     },
+    /// Connections are handed over, or long enough was waited for that: now it is told to stop.
+    EndDrain {
+        run: u32,
+    },
+    /// Are the ports free that a start needs?
+    Claim,
+    /// Nothing will be started: its ports are let go.
+    Unclaim,
     /// Before a run is replaced by itself: is a debugger attached?
     Look {
         run: u32,
@@ -72,8 +80,9 @@ impl Supervisor {
             .or_else(|| begins_anew(slot).then_some(Move::BeginAnew))
             .or_else(|| self.unwanted(at))
             .or_else(|| self.replace(at, now))
-            .or_else(|| self.may_spawn(at, now).then_some(Move::Spawn))
+            .or_else(|| self.begin_run(at, now))
             .or_else(|| self.lease_move(at, now))
+            .or_else(|| self.unclaim(at))
             .or_else(|| (slot.removed && slot.runs.is_empty()).then_some(Move::Remove))
     }
 
@@ -133,6 +142,11 @@ impl Supervisor {
                 if why.is_empty() || !self.may_replace(at, run, &why, now) {
                     return look_again(run, &why, now).then_some(Move::Look { run: run.number });
                 }
+                match claimed_before_stop(slot) {
+                    Claimed::Ask => return Some(Move::Claim),
+                    Claimed::Wait => return None,
+                    Claimed::Done => {}
+                }
                 match look(run, &why, now) {
                     Look::Ask => return Some(Move::Look { run: run.number }),
                     Look::Wait => return None,
@@ -189,6 +203,24 @@ impl Supervisor {
             || (slot.held.as_ref().is_some_and(|held| held.startable(now)) && slot.wait_fresh.is_none())
     }
 
+    /// Nothing but its ports may still be in the way.
+    fn begin_run(&self, at: usize, now: Now) -> Option<Move> {
+        if !self.may_spawn(at, now) {
+            return None;
+        }
+        match ports_of(&self.slots[at]) {
+            Claimed::Ask => Some(Move::Claim),
+            Claimed::Wait => None,
+            Claimed::Done => Some(Move::Spawn),
+        }
+    }
+
+    fn unclaim(&self, at: usize) -> Option<Move> {
+        let slot = &self.slots[at];
+        let over = slot.entry.ports.is_empty() || slot.runs.is_empty() && (!slot.active() || self.shutting_down);
+        (over && slot.ports != Ports::Unclaimed).then_some(Move::Unclaim)
+    }
+
     fn may_spawn(&self, at: usize, now: Now) -> bool {
         let slot = &self.slots[at];
         slot.active()
@@ -241,9 +273,34 @@ impl Supervisor {
     }
 }
 
+enum Claimed {
+    Ask,
+    Wait,
+    Done,
+}
+
+fn ports_of(slot: &Slot) -> Claimed {
+    match slot.ports {
+        _ if slot.entry.ports.is_empty() => Claimed::Done,
+        Ports::Unclaimed | Ports::Stale => Claimed::Ask,
+        Ports::Asked | Ports::Held(_) => Claimed::Wait,
+        Ports::Free => Claimed::Done,
+    }
+}
+
+/// What devsup binds itself it can bind while the old run lives; what the service binds is free only when that is gone.
+fn claimed_before_stop(slot: &Slot) -> Claimed {
+    if slot.entry.hands_over(Handover::None) || slot.entry.external() { Claimed::Done } else { ports_of(slot) }
+}
+
 /// What time alone brings to a run.
 fn run_deadline(slot: &Slot, run: &Run, now: Now) -> Option<Move> {
     if let Some(stopping) = &run.stopping {
+        if stopping.draining {
+            // Whoever wants it down does not wait for callers.
+            let over = stopping.deadline <= now.mono || slot.want == Want::Down;
+            return over.then_some(Move::EndDrain { run: run.number });
+        }
         let late = stopping.deadline + KEEPER_LATE <= now.mono;
         return (late && !stopping.killed).then_some(Move::Kill { run: run.number });
     }

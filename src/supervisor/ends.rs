@@ -133,6 +133,9 @@ impl Supervisor {
             slot.remember(id.number, None, End::Stopped(stopping.why), now);
         }
         let run = slot.runs.remove(at);
+        if slot.runs.is_empty() {
+            slot.see_ports_again();
+        }
         let forgotten = slot.last_of_former(&run);
         if let Some(replacing) = &mut slot.replacing {
             replacing.old_ended.get_or_insert(now.mono);

@@ -229,6 +229,16 @@ pub enum Event {
         run: RunId,
         by: Option<String>,
     },
+    /// The ports that a start of this service needs are free (`None`), or one is not: one sentence. Answers [`Effect::Claim`],
+    /// and comes again when that changes.
+    Ports {
+        service: Name,
+        trouble: Option<String>,
+    },
+    /// No connection is left to hand over of a run that is to be stopped.
+    Drained {
+        run: RunId,
+    },
     /// A keeper of an earlier devsup still holds the service's lock (`run 4 of an earlier devsup, keeper 812`), or let go.
     Occupied {
         service: Name,
@@ -291,6 +301,13 @@ pub enum Effect {
     Forget { lease: LeaseId },
     /// Start a run. `lease` is `None` exactly when the service has no role.
     Spawn { run: RunId, service: Arc<Service>, lease: Option<LeaseId>, why: Vec<Reason> },
+    /// The service is about to be started: bind what devsup holds for it, and see that what it binds itself is free. Answered
+    /// by [`Event::Ports`].
+    Claim { service: Arc<Service> },
+    /// Nothing of it will be started: its ports are let go.
+    Unclaim { service: Name },
+    /// It will be stopped: no new connection is taken to it, and what is at rest is closed. Answered by [`Event::Drained`].
+    Drain { run: RunId },
     /// Stop politely; the keeper sends SIGKILL to the tree after `timeout`. Sent once a run, again only with a shorter timeout.
     Stop { run: RunId, timeout: Duration, why: StopWhy },
     /// SIGKILL to the whole tree now.
@@ -361,10 +378,18 @@ pub enum Happening {
     Stopped {
         exit: Option<Exit>,
     },
-    /// The tree is empty; `gap_ms` from the end of the old run to the start of the new one, for replacements.
+    /// `gap_ms`: from the end of the old run until the new one was ready (started, where nothing checks that); none where both
+    /// ran at once.
     Replaced {
         why: Vec<Reason>,
         gap_ms: Option<u64>,
+        /// How long callers of its ports waited at worst; filled in by who sees them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waited_ms: Option<u64>,
+    },
+    /// It cannot be started while somebody else has its port.
+    PortHeld {
+        what: String,
     },
     Backoff {
         crashes: u32,

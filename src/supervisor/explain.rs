@@ -8,7 +8,7 @@ use super::event::{Reason, StopWhy};
 use super::external::{self, absence, is_missed};
 use super::lease::millis;
 use super::readiness::lacks;
-use super::service::{Ended, Run, Slot};
+use super::service::{Ended, Ports, Run, Slot};
 use super::time::Now;
 use super::view::{Held, State, View, Want};
 use crate::manifest::Secs;
@@ -124,6 +124,7 @@ impl Supervisor {
                     }
                     Some(_) | None => "waiting for credentials".into(),
                 },
+                Waits::Port(_) => "waiting for its port".into(),
                 Waits::Nothing => "waiting to start".into(),
             },
             State::Failed => match slot.ended {
@@ -140,7 +141,14 @@ impl Supervisor {
         if slot.entry.needs_lease() && (!startable(slot, now) || slot.wait_fresh.is_some()) {
             return Waits::Credentials;
         }
-        self.waits_for(slot).first().map_or(Waits::Nothing, |&unmet| Waits::Dependency(unmet))
+        if let Some(&unmet) = self.waits_for(slot).first() {
+            return Waits::Dependency(unmet);
+        }
+        match &slot.ports {
+            Ports::Held(what) => Waits::Port(Some(what.as_str())),
+            Ports::Asked => Waits::Port(None),
+            Ports::Unclaimed | Ports::Stale | Ports::Free => Waits::Nothing,
+        }
     }
 
     pub(super) fn why(&self, slot: &Slot, state: State, now: Now) -> Option<String> {
@@ -155,6 +163,7 @@ impl Supervisor {
             State::Waiting => match self.waits(slot, now) {
                 Waits::Credentials => slot.refused.as_ref().map(|refused| refused.refusal.message.clone()),
                 Waits::Dependency(unmet) => Some(self.unmet_why(unmet, now)),
+                Waits::Port(held) => Some(held.unwrap_or("it is being seen whether they are free").to_owned()),
                 Waits::Nothing => None,
             },
             State::Backoff => trouble(slot),
@@ -183,6 +192,9 @@ impl Supervisor {
             let due = due.map(|due| format!(": {due}")).unwrap_or_default();
             return Some(format!("not replaced while {by} is attached{due}"));
         }
+        if let Ports::Held(what) = &slot.ports {
+            return Some(format!("not replaced: {what}"));
+        }
         if let Some(what) = &slot.overlap_why {
             return Some(format!("new run not ready: {what}"));
         }
@@ -203,6 +215,8 @@ impl Supervisor {
 pub(super) enum Waits<'a> {
     Credentials,
     Dependency(Unmet<'a>),
+    /// Somebody else has it: the sentence; `None`: that is being asked.
+    Port(Option<&'a str>),
     /// It starts now.
     Nothing,
 }
@@ -283,6 +297,9 @@ fn stopping(slot: &Slot, now: Now) -> String {
         return "stopping (what it left behind)".into();
     };
     let since = Secs(now.mono.since(stopping.since));
+    if stopping.draining {
+        return format!("draining {since}, {} at most", Secs(stopping.deadline.since(stopping.since)));
+    }
     if run.stuck() {
         return format!("stopping {since}, survives SIGKILL");
     }

@@ -6,7 +6,7 @@ use super::Supervisor;
 use super::event::Reason;
 use super::explain::{Waits, of_external, round_up};
 use super::external;
-use super::service::{Run, Slot};
+use super::service::{Ports, Run, Slot};
 use super::time::Now;
 use super::view::{State, Want};
 use crate::manifest::{Secs, Service};
@@ -21,6 +21,7 @@ impl Supervisor {
             State::Waiting => match self.waits(slot, now) {
                 Waits::Credentials => Some(credentials(slot, now)),
                 Waits::Dependency(unmet) => Some(unmet.next()),
+                Waits::Port(_) => Some("starts when it is free".into()),
                 Waits::Nothing => None,
             },
             State::Starting => asks_again(slot, now).or_else(|| Some(starting(slot, slot.serving()?, now))),
@@ -37,6 +38,9 @@ impl Supervisor {
                 Some(format!("`devsup restart {name}` tries again, and so does a change of a watched file"))
             }
             State::Stopping if slot.runs.is_empty() => Some("starts when that keeper has ended".into()),
+            State::Stopping if slot.runs.iter().any(draining) => {
+                Some("told to stop when its connections have ended, or are at rest".into())
+            }
             State::Stopping if slot.active() => Some("starts when the tree is empty".into()),
             State::Stopping => Some("over when the tree is empty".into()),
             State::Done if changed_and_held(slot) => Some(format!("runs again once released: `devsup release {name}`")),
@@ -44,6 +48,10 @@ impl Supervisor {
             State::Stopped => Some(format!("`devsup start {name}`")),
         }
     }
+}
+
+fn draining(run: &Run) -> bool {
+    run.stopping.as_ref().is_some_and(|stopping| stopping.draining)
 }
 
 fn changed_and_held(slot: &Slot) -> bool {
@@ -103,6 +111,9 @@ fn running(slot: &Slot, now: Now) -> Option<String> {
     }
     if due && run.traced.is_some() {
         return Some(format!("replaced when the debugger is gone, or by `devsup restart {}`", slot.name()));
+    }
+    if due && matches!(slot.ports, Ports::Held(_)) {
+        return Some("replaced when it is free".into());
     }
     if let Some(again) = slot.overlap_again.filter(|&again| due && again > now.mono) {
         return Some(format!("tried again in {}", round_up(again.since(now.mono))));

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::event::{Lease, Refusal};
 use super::jitter::Jitter;
 use super::time::{Boot, Mono, Now, Wall};
-use crate::manifest::{Delivery, Service};
+use crate::manifest::{Delivery, Handover, Service};
 
 /// A lease, and where the wall clock stood when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,9 @@ pub(super) fn rotates(service: &Service) -> bool {
 /// How long before expiry a rotation is due: enough for stop and start, never more than half the life.
 pub(super) fn margin(service: &Service, life: Duration) -> Duration {
     let wanted = service.role.as_ref().and_then(|role| role.rotate_before).unwrap_or_else(|| default_margin(life));
-    let needed = service.stop_timeout + service.ready_timeout() + Duration::from_secs(30);
+    // Its callers may have as long to leave as it has itself.
+    let drain = if service.hands_over(Handover::Forward) { service.stop_timeout } else { Duration::ZERO };
+    let needed = drain + service.stop_timeout + service.ready_timeout() + Duration::from_secs(30);
     wanted.max(needed).min(life / 2)
 }
 

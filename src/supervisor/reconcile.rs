@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Supervisor;
 use super::decide::Move;
 use super::event::{AskId, Effect, Happening, LeaseId, Reason, RunId, StopWhy};
-use super::service::{Replacing, Run, Stopping};
+use super::service::{Ports, Replacing, Run, Stopping};
 use super::time::Now;
 
 impl Supervisor {
@@ -53,6 +53,16 @@ impl Supervisor {
                     stopping.killed = true;
                 }
                 self.effects.push(Effect::Kill { run: id(run) });
+            }
+            Move::EndDrain { run } => self.end_drain(at, run, now),
+            Move::Claim => {
+                let slot = &mut self.slots[at];
+                slot.ports = Ports::Asked;
+                self.effects.push(Effect::Claim { service: Arc::clone(&slot.entry) });
+            }
+            Move::Unclaim => {
+                self.slots[at].ports = Ports::Unclaimed;
+                self.effects.push(Effect::Unclaim { service: name });
             }
             Move::Look { run } => {
                 if let Some(run) = self.slots[at].run_mut(run) {
@@ -109,8 +119,22 @@ impl Supervisor {
         }
         let name = slot.name().clone();
         let Some(run) = slot.run_mut(number) else { return };
-        run.stopping =
-            Some(Stopping { since: now.mono, deadline: now.mono + timeout, why: why.clone(), killed: false });
+        // Only one that was ready has callers.
+        let draining = matches!(why, StopWhy::Replaced(_)) && run.forwarded && run.is_ready();
+        let deadline = now.mono + timeout;
+        run.stopping = Some(Stopping { since: now.mono, deadline, why: why.clone(), killed: false, draining });
+        let run = RunId { service: name, number };
+        self.effects.push(if draining { Effect::Drain { run } } else { Effect::Stop { run, timeout, why } });
+    }
+
+    fn end_drain(&mut self, at: usize, number: u32, now: Now) {
+        let slot = &mut self.slots[at];
+        let timeout = slot.stop_timeout.take().unwrap_or(slot.entry.stop_timeout);
+        let name = slot.name().clone();
+        let Some(stopping) = slot.run_mut(number).and_then(|run| run.stopping.as_mut()) else { return };
+        stopping.draining = false;
+        stopping.deadline = now.mono + timeout;
+        let why = stopping.why.clone();
         self.effects.push(Effect::Stop { run: RunId { service: name, number }, timeout, why });
     }
 

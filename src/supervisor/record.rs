@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Supervisor;
 use super::event::{AskId, Effect, Event, Happening, Lease, Reason, Refusal, RunId};
 use super::lease::{Held, Refused, patience};
-use super::service::{Former, Slot, There};
+use super::service::{Former, Ports, Run, Slot, There};
 use super::time::Now;
 use super::view::Want;
 use crate::manifest::{Name, Replace, Service};
@@ -37,6 +37,13 @@ impl Supervisor {
                         let what = format!("{by} attached");
                         self.note(&id.service, Some(id.number), Happening::Deferred { what });
                     }
+                }
+            }
+            Event::Ports { service, trouble } => self.ports(&service, trouble),
+            Event::Drained { run } => {
+                let stopping = self.run_mut(&run).and_then(|run| run.stopping.as_mut());
+                if let Some(stopping) = stopping.filter(|stopping| stopping.draining) {
+                    stopping.deadline = stopping.deadline.min(now.mono);
                 }
             }
             Event::Occupied { service, by } => self.occupied(&service, by),
@@ -100,6 +107,14 @@ impl Supervisor {
         }
     }
 
+    fn ports(&mut self, service: &Name, trouble: Option<String>) {
+        let Some(slot) = self.slot_mut(service).filter(|slot| slot.ports != Ports::Unclaimed) else { return };
+        let before = std::mem::replace(&mut slot.ports, trouble.clone().map_or(Ports::Free, Ports::Held));
+        if let Some(what) = trouble.filter(|what| before != Ports::Held(what.clone())) {
+            self.note(service, None, Happening::PortHeld { what });
+        }
+    }
+
     fn granted(&mut self, now: Now, ask: AskId, service: &Name, lease: Lease) {
         let Some(at) = self.index(service).filter(|&at| self.slots[at].asking == Some(ask)) else {
             self.effects.push(Effect::Forget { lease: lease.id });
@@ -154,10 +169,11 @@ impl Supervisor {
         slot.forget_overlaps();
         let overlapped = slot.entry.replace == Replace::Overlap;
         let number = slot.serving().map(|run| run.number);
-        let gap = slot.serving().and_then(|run| run.started).zip(replacing.old_ended);
+        let serves = |run: &Run| if run.ready_within.is_some() { run.ready } else { run.started };
+        let gap = slot.serving().and_then(serves).zip(replacing.old_ended);
         let gap_ms =
             gap.filter(|_| !overlapped).map(|(new, old)| u64::try_from(new.since(old).as_millis()).unwrap_or(u64::MAX));
-        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms });
+        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms, waited_ms: None });
         self.restart_dependents(service);
     }
 }
@@ -174,6 +190,7 @@ fn change_entry(slot: &mut Slot, service: Arc<Service>) -> Option<Effect> {
     slot.ended = None;
     slot.forget_overlaps();
     slot.unwell = None;
+    slot.see_ports_again();
     if slot.entry.external() {
         slot.replacing = None;
     }

@@ -13,7 +13,7 @@ use super::history::Past;
 use super::lease::{self, Held, Refused};
 use super::time::{Boot, Mono, Now, Wall};
 use super::view::{State, Want};
-use crate::manifest::{Name, Service};
+use crate::manifest::{Handover, Name, Service};
 
 /// What a run must be born with to be current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(super) struct Run {
     pub(super) not_ready: Option<String>,
     /// It was said that it is not ready in time.
     pub(super) overdue: bool,
+    /// devsup takes its callers to it.
+    pub(super) forwarded: bool,
     /// It fails its `live` check: the sentence.
     pub(super) unwell: Option<String>,
     /// What it says of itself.
@@ -68,10 +70,12 @@ pub(super) struct Former(pub(super) Option<Held>);
 #[derive(Clone, Debug)]
 pub(super) struct Stopping {
     pub(super) since: Mono,
-    /// When the keeper sends SIGKILL.
+    /// When the keeper sends SIGKILL; while it drains, when that is given up.
     pub(super) deadline: Mono,
     pub(super) why: StopWhy,
     pub(super) killed: bool,
+    /// Its connections are handed over first: it has not been told to stop yet.
+    pub(super) draining: bool,
 }
 
 impl Run {
@@ -89,6 +93,7 @@ impl Run {
             ready: None,
             not_ready: None,
             overdue: false,
+            forwarded: slot.entry.hands_over(Handover::Forward),
             unwell: None,
             said: None,
             stopping: None,
@@ -138,6 +143,19 @@ pub(super) enum Ended {
     Done { exit: Exit, was_ready: bool },
     /// It does not, or `max_restarts` is used up.
     Failed(Option<Exit>),
+}
+
+/// What is known of the ports that a start needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// Not asked for.
+    Unclaimed,
+    /// Known before; to be seen again before the next start.
+    Stale,
+    Asked,
+    /// Somebody else has one: the sentence.
+    Held(String),
+    Free,
 }
 
 /// What is known of a service that somebody else runs.
@@ -207,6 +225,7 @@ pub(super) struct Slot {
     pub(super) ended: Option<Ended>,
     pub(super) replacing: Option<Replacing>,
     pub(super) occupied: Option<String>,
+    pub(super) ports: Ports,
     pub(super) stop_timeout: Option<Duration>,
     pub(super) last_exit: Option<Exit>,
     /// How the last runs ended, newest last.
@@ -252,6 +271,7 @@ impl Slot {
             ended: None,
             replacing: None,
             occupied: None,
+            ports: Ports::Unclaimed,
             stop_timeout: None,
             last_exit: None,
             exits: Vec::new(),
@@ -326,6 +346,12 @@ impl Slot {
     pub(super) fn ask_replacement(&mut self, reason: &Reason) {
         join(&mut self.reasons, reason);
         self.revision.asked += 1;
+    }
+
+    pub(super) fn see_ports_again(&mut self) {
+        if self.ports != Ports::Unclaimed {
+            self.ports = Ports::Stale;
+        }
     }
 
     /// The newer runs that came to nothing are of no meaning any more.

@@ -53,9 +53,9 @@ impl Supervisor {
 
 fn run_deadlines(slot: &Slot, mono: &mut Vec<Mono>) {
     for run in &slot.runs {
-        mono.extend(
-            run.stopping.as_ref().filter(|stopping| !stopping.killed).map(|stopping| stopping.deadline + KEEPER_LATE),
-        );
+        let stopping = run.stopping.as_ref().filter(|stopping| !stopping.killed);
+        let grace = |draining: bool| if draining { Duration::ZERO } else { KEEPER_LATE };
+        mono.extend(stopping.map(|stopping| stopping.deadline + grace(stopping.draining)));
         mono.extend(ready_at(run));
         mono.extend(overdue_at(slot, run));
         mono.extend(run.look_asked.map(|at| at + LOOK_WITHIN));

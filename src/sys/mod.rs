@@ -27,6 +27,7 @@ pub mod inet_diag;
 pub mod inotify;
 pub mod isolation;
 pub mod limits;
+pub mod listening;
 pub mod lock;
 pub mod memfd;
 pub mod notify;

@@ -17,7 +17,7 @@ use rustix::net::{
 pub const LARGEST: usize = 64 << 10;
 
 /// The most descriptors in one packet.
-const DESCRIPTORS: usize = 4;
+const DESCRIPTORS: usize = 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {

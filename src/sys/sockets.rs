@@ -1,8 +1,10 @@
-//! Who listens on a TCP port of this machine, as `/proc` tells it.
+//! Who listens on a port of this machine, as `/proc` tells it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::tree;
 
@@ -35,6 +37,20 @@ pub fn listeners(port: u16) -> Vec<Listener> {
         }
     }
     found
+}
+
+/// Does anybody listen on the unix socket at this path?
+pub fn listens(path: &Path) -> bool {
+    /// include/linux/net.h: SO_ACCEPTON
+    const ACCEPTS: u32 = 1 << 16;
+    let Ok(table) = fs::read("/proc/self/net/unix") else { return false };
+    // Num RefCount Protocol Flags Type St Inode Path
+    table.split(|byte| *byte == b'\n').any(|line| {
+        let mut fields = line.splitn(8, |byte| *byte == b' ');
+        let flags = fields.nth(3).and_then(|flags| u32::from_str_radix(str::from_utf8(flags).ok()?, 16).ok());
+        let theirs = line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]);
+        flags.is_some_and(|flags| flags & ACCEPTS != 0) && theirs == Some(path.as_os_str().as_bytes())
+    })
 }
 
 /// The kernel shows listening sockets first. There may be many thousand others, so it is read up to the first of those.

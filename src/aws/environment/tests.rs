@@ -68,6 +68,7 @@ impl Case {
             inherited: &self.inherited,
             login: self.login.as_ref(),
             env_files: self.files.clone(),
+            ports: &[],
             handed: self.lease.as_ref().map(Handed::Env),
             region: Some("eu-west-1"),
             sandbox_url: self.sandbox.as_ref().map(|base| base.url.as_str()),

@@ -202,6 +202,7 @@ impl Whom {
             inherited: &context.env,
             login,
             env_files: read.unwrap_or_default(),
+            ports: &[],
             handed: None,
             region: None,
             sandbox_url: None,

@@ -46,18 +46,38 @@ impl Tree {
 
     /// `pid 4121 (python3) of bob`, as far as it is known.
     fn name(&self, uid: u32) -> String {
-        let Some(pid) = self.blamed else { return format!("a process of {}", users::name(uid)) };
-        if pid == process::own_pid() {
-            return "devsup itself".to_owned();
-        }
-        let comm = tree::look(pid).map_or_else(|| "?".to_owned(), |process| plain(process.comm.as_bytes()));
-        let user = users::name(tree::owner(pid).unwrap_or(uid));
-        let service = tree::environment(pid, "DEVSUP_RUN").and_then(|mark| {
-            let (service, _) = mark.strip_prefix(&self.project)?.strip_prefix('/')?.split_once('#')?;
-            Some(format!(" (service `{}`)", plain(service.as_bytes())))
-        });
-        format!("pid {pid} ({comm}) of {user}{}", service.unwrap_or_default())
+        named(self.blamed, uid, &self.project)
     }
+}
+
+/// Who listens where one wants to: any whose listening would be in the way. One sentence; `None`: nobody.
+pub(in crate::daemon) fn held_by(at: SocketAddr, project: &str) -> Option<String> {
+    let overlaps = |listener: &Listener| {
+        let theirs = listener.at.ip();
+        // A socket of all IPv6 addresses takes those of IPv4 too, unless it was told not to.
+        theirs.to_canonical() == at.ip().to_canonical()
+            || at.ip().is_unspecified()
+            || theirs.is_unspecified() && (theirs.is_ipv6() || at.is_ipv4())
+    };
+    let listeners: Vec<Listener> = sockets::listeners(at.port()).into_iter().filter(overlaps).collect();
+    let uid = listeners.first()?.uid;
+    let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+    let pid = tree::all().into_iter().find(|pid| sockets::holds(*pid, &inodes) == Holds::Yes);
+    Some(format!("{at} is held by {}", named(pid, uid, project)))
+}
+
+fn named(pid: Option<u32>, uid: u32, project: &str) -> String {
+    let Some(pid) = pid else { return format!("a process of {}", users::name(uid)) };
+    if pid == process::own_pid() {
+        return "devsup itself".to_owned();
+    }
+    let comm = tree::look(pid).map_or_else(|| "?".to_owned(), |process| plain(process.comm.as_bytes()));
+    let user = users::name(tree::owner(pid).unwrap_or(uid));
+    let service = tree::environment(pid, "DEVSUP_RUN").and_then(|mark| {
+        let (service, _) = mark.strip_prefix(project)?.strip_prefix('/')?.split_once('#')?;
+        Some(format!(" (service `{}`)", plain(service.as_bytes())))
+    });
+    format!("pid {pid} ({comm}) of {user}{}", service.unwrap_or_default())
 }
 
 /// Does a connection from `ours` to `theirs` stay on this machine? To an address of its own the kernel connects from the same

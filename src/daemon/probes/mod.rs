@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use self::ask::{Asker, Exec};
 use self::holder::Tree;
+pub(super) use self::holder::held_by;
 use super::world::{Fact, World};
 use crate::keeper::Link;
 use crate::keeper::protocol::Which;

@@ -19,6 +19,9 @@ pub(super) struct Ledger {
     secrets: BTreeMap<Name, BTreeSet<LeaseId>>,
     runs: BTreeMap<RunId, Option<LeaseId>>,
     stops: BTreeSet<RunId>,
+    drains: BTreeSet<RunId>,
+    /// Those whose ports were found free since they were last asked for.
+    pub(super) free: BTreeSet<Name>,
     held: BTreeMap<Name, Boot>,
     /// Until then a service has an excuse for living on an expired lease.
     excused: BTreeMap<Name, Boot>,
@@ -138,7 +141,12 @@ impl World {
                 self.ledger.finished = true;
             }
             Effect::Note(note) => self.judge_note(note),
-            Effect::Kill { .. } | Effect::Look { .. } => {}
+            Effect::Claim { service } => drop(self.ledger.free.remove(&service.name)),
+            Effect::Drain { run } => {
+                let first = self.ledger.drains.insert(run.clone());
+                assert!(first && self.trees.contains_key(run), "drained twice, or not there: {run}; {}", self.story());
+            }
+            Effect::Kill { .. } | Effect::Look { .. } | Effect::Unclaim { .. } => {}
         }
     }
 
@@ -157,6 +165,8 @@ impl World {
             assert!(lease.expires > self.now.boot, "invariant 1: {run} starts on an expired lease; {}", story());
             assert_eq!((name, role), (&service.name, &service.role), "invariant 1: another's lease; {}", story());
         }
+        let free = service.ports.is_empty() || self.ledger.free.contains(&service.name);
+        assert!(free, "{run} is started before its ports are free; {}", story());
         self.judge_order(run, service, why);
         self.ledger.runs.insert(run.clone(), lease);
     }
@@ -245,10 +255,15 @@ impl World {
         let story = || self.story();
         assert!(self.trees.contains_key(run), "a run is stopped that is not there: {run}; {}", story());
         assert!(first, "stopped twice: {run}; {}", story());
-        if let StopWhy::Replaced(reasons) = why {
+        // That was decided when its callers were sent away.
+        let drained = self.ledger.drains.contains(run);
+        if let StopWhy::Replaced(reasons) = why
+            && !drained
+        {
             self.judge_automatic(run, reasons);
         }
         match why {
+            StopWhy::Replaced(_) if drained => {}
             StopWhy::Replaced(reasons) if *reasons == [Reason::Credentials] => {
                 // Invariant 2: the fresh lease first, and never while held.
                 let on = self.ledger.runs[run];
@@ -313,7 +328,8 @@ impl World {
         assert!(told, "invariant 10: {} does not say what comes next: {view:#?}; {}", view.name, self.story());
         let credentials = view.status.starts_with("waiting for credentials");
         if view.state == State::Waiting && !view.external && !credentials {
-            let named = view.waits_for.iter().any(|name| view.status.contains(name.as_str()));
+            let port = view.status == "waiting for its port";
+            let named = port || view.waits_for.iter().any(|name| view.status.contains(name.as_str()));
             assert!(named && view.why.is_some(), "invariant 10: {view:#?}; {}", self.story());
         }
     }
@@ -334,8 +350,9 @@ impl World {
             let plain = |service: &&Arc<Service>| service.role.is_none() && service.replace == Replace::Restart;
             let plain = self.services.iter().find(|service| service.name == view.name).is_some_and(|it| plain(&it));
             let alone = self.alive(&view.name).len() == 1;
-            let free =
-                plain && alone && !held && !self.debuggers.contains(run) && !self.ledger.occupied.contains(&view.name);
+            let port = view.why.as_ref().is_some_and(|why| why.starts_with("not replaced: 127.0.0.1"));
+            let hindered = held || port || self.debuggers.contains(run) || self.ledger.occupied.contains(&view.name);
+            let free = plain && alone && !hindered;
             assert!(!(ill && free), "{run} is unwell and not replaced: {view:#?}; {}", self.story());
         }
         let changed = self.ledger.changed.get(&view.name).copied().unwrap_or_default();

@@ -4,6 +4,7 @@
 
 mod check;
 mod people;
+mod ports;
 mod services;
 mod world;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::manifest::{
-    Backoff, Check, Command, Condition, Delivery, Dependency, Name, Ready, Replace, Restart, Role, RoleArn, Service,
+    Backoff, Check, Command, Condition, Delivery, Dependency, Handover, Listen, Name, Port, Ready, Replace, Restart,
+    Role, RoleArn, Service,
 };
 use crate::supervisor::jitter::Jitter;
 
@@ -61,6 +62,13 @@ pub(super) fn random_service(rng: &mut Jitter, at: u64, life: u64) -> Service {
     let role = (!rng.next().is_multiple_of(5)).then(|| random_role(rng, &name, life));
     let replace = if rng.next().is_multiple_of(3) { Replace::Overlap } else { Replace::Restart };
     let checked = !rng.next().is_multiple_of(2);
+    let mut handovers = vec![Handover::Socket, Handover::Forward];
+    if replace == Replace::Restart {
+        handovers.push(Handover::None);
+    }
+    let handover = handovers[usize::try_from(rng.next()).unwrap_or_default() % handovers.len()];
+    let port = Port { listen: Listen::Unix("/run/x".into()), handover, wait: Port::WAIT };
+    let ports = rng.next().is_multiple_of(2).then(|| ("http".to_owned(), port)).into_iter().collect();
     Service {
         depends_on,
         restart: [Restart::Always, Restart::OnFailure, Restart::Never][(rng.next() % 3) as usize],
@@ -72,6 +80,7 @@ pub(super) fn random_service(rng: &mut Jitter, at: u64, life: u64) -> Service {
         stop_timeout: Duration::from_millis(100 + rng.next() % 10_000),
         role,
         replace,
+        ports,
         ready: checked.then_some(ready),
         ..Service::of(name, Some(Command::Exec(vec!["x".into()])), "/")
     }

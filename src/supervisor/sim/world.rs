@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::Ledger;
+use super::ports::words;
 use super::services::{Temper, random_service, random_temper};
 use crate::manifest::{Name, Service};
 use crate::supervisor::jitter::Jitter;
@@ -205,6 +206,9 @@ impl World {
             Effect::Ask { ask, service } => self.answer(ask, &service),
             Effect::Forget { .. } | Effect::Note(_) => {}
             Effect::Look { run } => self.look(run),
+            Effect::Claim { service } => self.claim(&service.name),
+            Effect::Unclaim { .. } => {}
+            Effect::Drain { run } => self.drain(run),
             Effect::Spawn { run, service, .. } => self.spawn(run, &service),
             Effect::Stop { run, timeout, .. } => self.stop(&run, timeout),
             Effect::Kill { run } => self.kill(&run),
@@ -345,7 +349,16 @@ impl World {
                 self.ledger.answered(service, *ask);
                 self.ledger.trouble(service, self.now);
             }
+            Event::Ports { service, trouble } => {
+                if trouble.is_none() {
+                    self.ledger.free.insert(service.clone());
+                } else {
+                    self.ledger.trouble(service, self.now);
+                }
+                self.begin_promptness_anew(service);
+            }
             Event::Loaded { .. }
+            | Event::Drained { .. }
             | Event::Commanded { .. }
             | Event::NotReady { .. }
             | Event::Said { .. }
@@ -406,19 +419,6 @@ impl World {
 fn tracing() -> bool {
     static ONE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *ONE.get_or_init(|| std::env::var_os("DEVSUP_SIM_SEED").is_some())
-}
-
-fn words(effect: &Effect) -> String {
-    match effect {
-        Effect::Ask { ask, service } => format!("ask {} for {}", ask.0, service.name),
-        Effect::Spawn { run, lease, why, service } => {
-            format!("spawn {run} on {lease:?} {why:?} {:?} ready {:?}", service.replace, service.ready)
-        }
-        Effect::Note(note) => format!("note {:?} {:?}", note.service, note.what),
-        Effect::Forget { .. } | Effect::Look { .. } | Effect::Stop { .. } | Effect::Kill { .. } | Effect::Finished => {
-            format!("{effect:?}")
-        }
-    }
 }
 
 fn refusal(lasting: bool) -> Refusal {

@@ -6,5 +6,6 @@ mod files;
 mod interleavings;
 mod leases;
 mod policy;
+mod ports;
 mod readiness;
 mod stage;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::manifest::{Check, Command as Argv, Condition, Dependency, Name, Ready, Replace, Role, RoleArn, Service};
+use crate::manifest::{
+    Check, Command as Argv, Condition, Dependency, Handover, Listen, Name, Port, Ready, Replace, Role, RoleArn, Service,
+};
 use crate::supervisor::{
     AskId, Boot, By, Command, Effect, Event, Exit, Happening, Lease, LeaseId, Mono, Now, Refusal, RunId, StopWhy,
     Supervisor, View, Wall,
@@ -22,6 +24,8 @@ pub(super) struct Stage {
     requests: u32,
     /// Attached to whatever is looked at.
     pub(super) debugger: Option<String>,
+    /// What is said of every port that is asked for.
+    pub(super) port_held: Option<String>,
     /// Keepers hang: no look is answered.
     pub(super) deaf: bool,
 }
@@ -43,6 +47,13 @@ pub(super) fn checked(service: Service) -> Service {
 
 pub(super) fn overlapping(name: &str) -> Service {
     Service { replace: Replace::Overlap, ..checked(with_role(name)) }
+}
+
+/// devsup listens for it.
+pub(super) fn handed_over(service: Service, handover: Handover) -> Service {
+    let listen = Listen::At("127.0.0.1:8001".parse().expect("an address"));
+    let port = Port { listen, handover, wait: Port::WAIT };
+    Service { ports: [("http".to_owned(), port)].into(), ..service }
 }
 
 /// Somebody else runs it; it should be there within 20 s.
@@ -84,6 +95,7 @@ impl Stage {
             asks: BTreeMap::new(),
             requests: 0,
             debugger: None,
+            port_held: None,
             deaf: false,
         };
         let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
@@ -98,7 +110,7 @@ impl Stage {
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        let mut looks = Vec::new();
+        let (mut looks, mut claims) = (Vec::new(), Vec::new());
         for effect in self.supervisor.step(self.now, event) {
             let word = match effect {
                 Effect::Ask { ask, service } => {
@@ -115,6 +127,12 @@ impl Stage {
                 Effect::Stop { run, .. } => format!("stop {run}"),
                 Effect::Kill { run } => format!("kill {run}"),
                 Effect::Forget { lease } => format!("forget {}", lease.0),
+                Effect::Drain { run } => format!("drain {run}"),
+                Effect::Unclaim { service } => format!("unclaim {service}"),
+                Effect::Claim { service } => {
+                    claims.push(service.name.clone());
+                    continue;
+                }
                 Effect::Finished => "finished".into(),
                 Effect::Look { run } => {
                     looks.push(run);
@@ -127,6 +145,10 @@ impl Stage {
                 }
             };
             self.words.push(word);
+        }
+        for service in claims {
+            let trouble = self.port_held.clone();
+            self.event(Event::Ports { service, trouble });
         }
         for run in looks.into_iter().filter(|_| !self.deaf).collect::<Vec<_>>() {
             let by = self.debugger.clone();

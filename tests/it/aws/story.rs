@@ -52,6 +52,7 @@ async fn said(service: &Service, lease: Option<&Credentials>, base: &SandboxBase
         inherited: &[("AWS_PROFILE".into(), "stray".into()), ("AWS_CONFIG_FILE".into(), "/dev/null".into())],
         login: None,
         env_files: Vec::new(),
+        ports: &[],
         handed: lease.map(devsup::aws::Handed::Env),
         region: Some(&base.region),
         sandbox_url: Some(&base.url),

@@ -91,6 +91,7 @@ impl Setup {
                 tty: false,
             },
             ready: ReadyBy::Others,
+            sockets: Vec::new(),
             probes: Probes::default(),
         };
         Self { folder, spec, group: None, program: misbehave() }
@@ -154,6 +155,7 @@ impl Setup {
             stop: self.spec.stop.clone(),
             birth: self.spec.birth.clone(),
             ready: self.spec.ready.clone(),
+            sockets: self.spec.sockets.clone(),
             probes: self.spec.probes.clone(),
             logs: LogSpec {
                 file_bytes: self.spec.logs.file_bytes,
@@ -165,7 +167,9 @@ impl Setup {
         let logs = fs::File::open(self.path("logs")).expect("the folder for logs");
         let lock = fs::File::open(self.path("lock")).expect("the lock");
         let group = self.group.as_ref().map(|group| group.cgroup.as_fd());
-        let link = Link::spawn_from(&devsup(), &spec, logs.as_fd(), lock.as_fd(), group).expect("a keeper");
+        let sockets = self.sockets.iter().map(AsFd::as_fd).collect();
+        let given = Given { log_folder: logs.as_fd(), lock: lock.as_fd(), cgroup: group, sockets };
+        let link = Link::spawn_from(&devsup(), &spec, &given).expect("a keeper");
         Kept { link: Some(link), said: Vec::new(), state: State::Open, seen: BTreeSet::new(), project: spec.project }
     }
 }

@@ -230,7 +230,7 @@ fn a_path_is_looked_for_in_the_services_own_environment() {
 fn another_version_of_the_program_is_refused_with_a_mend() {
     let (socket, theirs) = packet::pair().unwrap();
     let any = memfd::sealed("any", b"").unwrap();
-    let hello = serde_json::to_vec(&Hello { version: VERSION + 1, cgroup: false }).unwrap();
+    let hello = serde_json::to_vec(&Hello { version: VERSION + 1, cgroup: false, sockets: 0 }).unwrap();
     packet::send(&socket, &hello, &[any.as_fd(), any.as_fd(), any.as_fd()]).unwrap();
     let stdio = Stdio3 { stdin: theirs, stdout: None, stderr: None };
     let keeper = process::start(&devsup(), &["__keep", "a#4"], &[], stdio).unwrap();

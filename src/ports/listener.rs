@@ -1,0 +1,156 @@
+//! A listening socket that outlives the runs it is for.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use crate::sys::listening;
+use crate::sys::sockets::listens;
+
+/// Callers that may wait while no run takes them; the kernel may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// Where, with everything known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(at) => at.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Bound and listening; let go when it is dropped, a path of its own included.
+#[derive(Debug)]
+pub struct Listener {
+    place: Place,
+    socket: Accepting,
+}
+
+/// The socket itself.
+#[derive(Debug)]
+pub enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// `umask`: of the files that services make.
+    pub fn bind(place: &Place, umask: u32) -> io::Result<Self> {
+        let socket = match place {
+            Place::Tcp(at) => Accepting::Tcp(TcpListener::bind(at)?),
+            Place::Unix(path) => Accepting::Unix(bind_path(path, umask)?),
+        };
+        let listener = Self { place: place.clone(), socket };
+        listener.listen_again()?;
+        Ok(listener)
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A run may have made the backlog smaller, or shut the socket down.
+    pub fn listen_again(&self) -> io::Result<()> {
+        listening::listen(self, BACKLOG)
+    }
+
+    /// As the next program expects to find it; the one before may have changed that.
+    pub fn as_new(&self) -> io::Result<()> {
+        listening::blocking(self)?;
+        self.listen_again()
+    }
+
+    /// One more handle of the same socket.
+    pub fn share(&self) -> io::Result<Accepting> {
+        Ok(match &self.socket {
+            Accepting::Tcp(socket) => Accepting::Tcp(socket.try_clone()?),
+            Accepting::Unix(socket) => Accepting::Unix(socket.try_clone()?),
+        })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Accepting::Tcp(socket) => socket.as_fd(),
+            Accepting::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Place::Unix(path) = &self.place {
+            // Somebody may have taken it away, or put a file of their own there.
+            if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+}
+
+/// What an earlier life left at the path is replaced; what somebody listens on, or what is no socket, is not.
+fn bind_path(path: &Path, umask: u32) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
+        }
+        Ok(_) if listens(path) => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    let socket = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666 & !umask))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn callers_wait_while_nobody_takes_them() {
+        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), 0).unwrap();
+        let Accepting::Tcp(shared) = listener.share().unwrap() else { panic!("tcp was asked for") };
+        let mut callers: Vec<TcpStream> =
+            (0..300).map(|_| TcpStream::connect(shared.local_addr().unwrap()).unwrap()).collect();
+        callers[299].write_all(b"here").unwrap();
+        let mut last = (0..300).map(|_| shared.accept().unwrap().0).last().unwrap();
+        let mut said = [0; 4];
+        last.read_exact(&mut said).unwrap();
+        assert_eq!(said, *b"here");
+    }
+
+    #[test]
+    fn a_path_is_taken_over_from_the_dead_and_from_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Unix(folder.path().join("a.sock"));
+        let Place::Unix(path) = &place else { unreachable!() };
+        drop(UnixListener::bind(path).unwrap());
+        assert!(path.exists());
+        let first = Listener::bind(&place, 0o022).unwrap();
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(Listener::bind(&place, 0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(UnixStream::connect(path).unwrap());
+        drop(first);
+        assert!(!path.exists());
+        fs::write(path, "mine").unwrap();
+        assert_eq!(Listener::bind(&place, 0).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(path).unwrap(), b"mine");
+    }
+}
