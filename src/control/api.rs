@@ -149,8 +149,21 @@ pub enum Tree {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     pub name: String,
+    /// Where callers come to.
     pub listen: String,
+    /// `none`, `socket`, `forward`.
     pub handover: String,
+    /// Who listens there now: `devsup`, `pid 4121 (python3) of bob`. Of one service only, for it takes a look at the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// Of `forward`: the run that new callers are taken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed_to: Option<u32>,
+    /// Of `forward`: connections that are open, and callers that wait for a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

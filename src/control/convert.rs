@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::api::{CredentialsJson, HeldJson, PastRunJson, RefusalJson, Service as Shown, Tree};
+use super::api::{CredentialsJson, HeldJson, PastRunJson, Port, RefusalJson, Service as Shown, Tree};
 use crate::manifest::Service;
 use crate::supervisor::{PastRun, Refusal, View, Wall};
 
@@ -29,6 +29,7 @@ pub struct Beside {
     /// What holds of the isolation of its run.
     pub isolation: Option<String>,
     pub tree: Tree,
+    pub ports: Vec<Port>,
 }
 
 pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
@@ -54,7 +55,7 @@ pub fn service(view: &View, entry: Option<&Service>, beside: Beside) -> Shown {
         delivery: role.map(|role| role.delivery),
         isolation: beside.isolation.clone().unwrap_or_else(|| "none".into()),
         tree: beside.tree,
-        ports: Vec::new(),
+        ports: beside.ports.clone(),
         held: view.held.as_ref().map(|held| HeldJson {
             by: held.by.clone(),
             since: rfc3339(held.since),

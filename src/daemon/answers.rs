@@ -54,7 +54,11 @@ impl World {
             Question::Services(answer) => drop(answer.send(Ok(self.services()))),
             Question::Service(name, answer) => {
                 let view = self.supervisor.view(now(), &name);
-                let found = view.map(|view| self.shown(&view));
+                let found = view.map(|view| {
+                    let mut shown = self.shown(&view);
+                    self.name_listeners(&mut shown.ports);
+                    shown
+                });
                 let none = || super::commands::no_such(&name, self.manifest.services.keys());
                 drop(answer.send(found.ok_or_else(none)));
             }
@@ -133,6 +137,7 @@ impl World {
             }),
             isolation: runs.clone().filter_map(|(_, held)| held.isolation.clone()).next_back(),
             tree: runs.clone().next_back().map_or(self.cgroups.mode(), |(run, _)| self.cgroups.tree_of(run)),
+            ports: self.ports.shown(&view.name, self.entry(view.name.as_str())),
             log_dropped: runs.map(|(_, held)| held.log_dropped).sum(),
         }
     }

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::probes::held_by;
+use super::probes::{held_by, listener};
 use super::world::{Fact, World};
+use crate::control::api::Port as Shown;
 use crate::manifest::{Handover, Listen, Name, Port, Service};
 use crate::ports::forward::{Forwarder, Target};
 use crate::ports::{Listener, Numbers, Place, PortId};
@@ -166,6 +167,26 @@ impl Ports {
         }
     }
 
+    pub(super) fn shown(&self, name: &Name, entry: Option<&Service>) -> Vec<Shown> {
+        let ports = entry.into_iter().flat_map(|entry| &entry.ports);
+        ports.map(|(port, said)| self.shown_one(PortId { service: name.clone(), port: port.clone() }, said)).collect()
+    }
+
+    fn shown_one(&self, id: PortId, port: &Port) -> Shown {
+        let forwarder = self.forwarder.as_ref().filter(|_| port.handover == Handover::Forward);
+        let stats = forwarder.map(|forwarder| forwarder.stats(&id));
+        let listen = self.numbers.known(&id, &port.listen).map_or_else(|| port.listen.to_string(), |at| at.to_string());
+        Shown {
+            listen,
+            handover: port.handover.word().to_owned(),
+            listener: None,
+            routed_to: self.routes.get(&id).copied(),
+            open: stats.as_ref().map(|stats| stats.open.values().sum()),
+            waiting: stats.map(|stats| stats.waiting),
+            name: id.port,
+        }
+    }
+
     fn worst(&self, service: &Service) -> Option<Duration> {
         let forwarder = self.forwarder.as_ref()?;
         let forwarded = service.ports.iter().filter(|(_, port)| port.handover == Handover::Forward);
@@ -246,6 +267,17 @@ impl World {
         self.ports.unroute(run);
         if let Some(forwarder) = &self.ports.forwarder {
             forwarder.cut(&run.service, run.number);
+        }
+    }
+
+    /// Looks who really listens there.
+    pub(super) fn name_listeners(&self, ports: &mut [Shown]) {
+        let project = self.brought.folder.id();
+        for port in ports {
+            let at = port.listen.parse().ok();
+            port.listener = at
+                .and_then(|at| listener(at, project))
+                .or_else(|| listens(port.listen.as_ref()).then(|| "a process".to_owned()));
         }
     }
 

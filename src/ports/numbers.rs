@@ -13,6 +13,7 @@ use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::PathBuf;
 
 use super::PortId;
+use crate::manifest::Listen;
 
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
@@ -56,6 +57,12 @@ impl Numbers {
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let private = hash(&seed);
         Self { file, seed, known, stable: BTreeMap::new(), private }
+    }
+
+    /// Where that is, if it has been chosen.
+    pub fn known(&self, port: &PortId, listen: &Listen) -> Option<SocketAddr> {
+        let Listen::Auto(ip) = listen else { return None };
+        self.stable.get(port).map(|reserved| SocketAddr::new(*ip, reserved.number))
     }
 
     /// The number of an `auto` port: the same every time, unless a stranger has it.

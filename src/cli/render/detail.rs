@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::table::{Mode, colour, dash, next, role, status, uptime};
 use super::{clock, count};
 use crate::cli::paint::Paint;
-use crate::control::api::{CredentialsJson, ExitJson, PastRunJson, Service, Tree};
+use crate::control::api::{CredentialsJson, ExitJson, PastRunJson, Port, Service, Tree};
 use crate::manifest::Secs;
 
 /// What the detail view needs beside the service.
@@ -77,7 +77,6 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
             None => role(service),
         },
     };
-    let ports: Vec<String> = service.ports.iter().map(|port| format!("{} {}", port.name, port.listen)).collect();
     vec![
         ("status", (colour(service))(setting.paint, &status(service))),
         ("why", service.why.clone().unwrap_or_default()),
@@ -94,9 +93,28 @@ fn facts(service: &Service, setting: &Setting<'_>) -> Vec<(&'static str, String)
         ("refused", service.credentials.as_ref().map(|held| refusal(held, setting)).unwrap_or_default()),
         ("held", held(service, setting)),
         ("depends on", service.depends_on.join(", ")),
-        ("ports", ports.join(", ")),
+        ("ports", service.ports.iter().map(port).collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(15)))),
         ("lost lines", lost(service)),
     ]
+}
+
+/// `http 127.0.0.1:8001, forwarded to run 4: 3 connections`
+fn port(port: &Port) -> String {
+    let run = port.routed_to.map(|run| format!(" to run {run}")).unwrap_or_default();
+    let how = match port.handover.as_str() {
+        "forward" => {
+            let open = port.open.unwrap_or_default();
+            let waiting = port.waiting.filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} waiting"));
+            let plural = if open == 1 { "" } else { "s" };
+            format!("forwarded{run}: {open} connection{plural}{}", waiting.unwrap_or_default())
+        }
+        "socket" => "devsup's socket, passed to each run".to_owned(),
+        _ => match &port.listener {
+            Some(who) => format!("{who} listens"),
+            None => "nobody listens".to_owned(),
+        },
+    };
+    format!("{} {}, {how}", port.name, port.listen)
 }
 
 /// `14:05:12  run 4  exit 1 after 2s, crashed`

@@ -1,12 +1,24 @@
 //! Services in every state, as the daemon describes them, for the snapshots of whatever is rendered.
 
 use crate::control::api::{
-    CredentialsJson, ExitJson, HeldJson, PastRunJson, Project, RefusalJson, Service, Tree, VERSION, Watch,
+    CredentialsJson, ExitJson, HeldJson, PastRunJson, Port, Project, RefusalJson, Service, Tree, VERSION, Watch,
 };
 use crate::manifest::Delivery;
 use crate::supervisor::{By, State, Want};
 
 pub(crate) const NOW: &str = "2026-03-02T14:18:12Z";
+
+pub(crate) fn port(handover: &str) -> Port {
+    Port {
+        name: "http".into(),
+        listen: "127.0.0.1:8001".into(),
+        handover: handover.into(),
+        listener: None,
+        routed_to: None,
+        open: None,
+        waiting: None,
+    }
+}
 
 pub(crate) fn service(name: &str, state: State, status: &str) -> Service {
     Service {

@@ -8,7 +8,7 @@ use super::table::{self, Mode};
 use super::{clock, list};
 use crate::cli::paint::Paint;
 use crate::cli::terminal::json_line;
-use crate::control::api::{Event, Port, Service};
+use crate::control::api::{Event, Service};
 use crate::supervisor::By;
 
 fn setting(lines: &[String], mode: Mode) -> Setting<'_> {
@@ -33,7 +33,7 @@ fn the_table_shows_every_state() {
 
 #[test]
 fn in_a_sandbox_the_header_says_so_and_ports_come_when_there_are_any() {
-    let port = Port { name: "http".into(), listen: "127.0.0.1:8001".into(), handover: "none".into() };
+    let port = sample::port("none");
     let services = [Service { ports: vec![port], ..sample::running("a", 4121) }, sample::running("b", 4122)];
     let chosen: Vec<&Service> = services.iter().collect();
     insta::assert_snapshot!(table::services(&chosen, Mode::Sandbox, Paint::Plain));

@@ -50,8 +50,13 @@ impl Tree {
     }
 }
 
-/// Who listens where one wants to: any whose listening would be in the way. One sentence; `None`: nobody.
+/// Who listens where one wants to. One sentence; `None`: nobody.
 pub(in crate::daemon) fn held_by(at: SocketAddr, project: &str) -> Option<String> {
+    listener(at, project).map(|who| format!("{at} is held by {who}"))
+}
+
+/// Any whose listening would be in the way: `pid 4121 (python3) of bob`.
+pub(in crate::daemon) fn listener(at: SocketAddr, project: &str) -> Option<String> {
     let overlaps = |listener: &Listener| {
         let theirs = listener.at.ip();
         // A socket of all IPv6 addresses takes those of IPv4 too, unless it was told not to.
@@ -63,7 +68,7 @@ pub(in crate::daemon) fn held_by(at: SocketAddr, project: &str) -> Option<String
     let uid = listeners.first()?.uid;
     let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
     let pid = tree::all().into_iter().find(|pid| sockets::holds(*pid, &inodes) == Holds::Yes);
-    Some(format!("{at} is held by {}", named(pid, uid, project)))
+    Some(named(pid, uid, project))
 }
 
 fn named(pid: Option<u32>, uid: u32, project: &str) -> String {

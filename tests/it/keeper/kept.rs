@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use devsup::keeper::protocol::{Birth, Identity, LogSpec, Order, Probes, ReadyBy, Report, Spec, StopSpec, VERSION};
-use devsup::keeper::{Link, State};
+use devsup::keeper::{Given, Link, State};
 use devsup::manifest::{Name, StopMode};
 use devsup::supervisor::{Exit, RunId};
 use devsup::sys::clock::monotonic;
@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) spec: Spec,
     /// Where the run is put.
     pub(crate) group: Option<Group>,
+    /// What the service listens on, as `spec` names it.
+    pub(crate) sockets: Vec<OwnedFd>,
     /// What [`Setup::start`] starts.
     pub(crate) program: String,
 }
@@ -94,7 +96,7 @@ impl Setup {
             sockets: Vec::new(),
             probes: Probes::default(),
         };
-        Self { folder, spec, group: None, program: misbehave() }
+        Self { folder, spec, group: None, sockets: Vec::new(), program: misbehave() }
     }
 
     /// The same in a cgroup of its own; `None`: there is none to be had here.
