@@ -1,1 +1,0 @@
-//! Takes callers to the ready run.
