@@ -123,7 +123,7 @@ impl Ports {
             self.forwarder = Some(Forwarder::start(places())?);
         }
         if let (Some(forwarder), Some(bound)) = (&self.forwarder, self.bound.get(id)) {
-            forwarder.open(id.clone(), bound.listener.share()?, bound.port.wait);
+            forwarder.open(id.clone(), bound.listener.share()?, bound.port.wait)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use super::Accepting;
 use crate::sys::listening;
 use crate::sys::sockets::listens;
 
@@ -35,13 +36,6 @@ impl std::fmt::Display for Place {
 pub struct Listener {
     place: Place,
     socket: Accepting,
-}
-
-/// The socket itself.
-#[derive(Debug)]
-pub enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
 }
 
 impl Listener {

@@ -8,22 +8,6 @@ pub mod forward;
 mod listener;
 mod numbers;
 
-use std::fmt;
-
-use crate::manifest::Name;
-
-pub use listener::{Accepting, Listener, Place};
+pub use forward::{Accepting, PortId};
+pub use listener::{Listener, Place};
 pub use numbers::{Numbers, Reserved};
-
-/// A port of a service, by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId {
-    pub service: Name,
-    pub port: String,
-}
-
-impl fmt::Display for PortId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.service, self.port)
-    }
-}

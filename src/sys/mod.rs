@@ -5,7 +5,7 @@
 //! | processes: starting, waiting, becoming; a hold on one | [`process`] (`Pidfd`) |
 //! | processes: what `/proc/PID` says, who descends from whom | [`tree`] |
 //! | groups of processes | [`cgroup`] |
-//! | who is at the other end of a socket | [`peer`], of TCP [`inet_diag`] |
+//! | who is at the other end of a socket, whether it has spoken | [`peer`], of TCP [`inet_diag`]; [`stream`] |
 //! | becoming a daemon | [`daemonize`] |
 //! | signals | [`signal`] |
 //! | clocks to read, clocks to wait for | [`clock`], [`timer`] |
@@ -40,6 +40,7 @@ pub mod pty;
 pub mod raw;
 pub mod signal;
 pub mod sockets;
+pub mod stream;
 pub mod timer;
 pub mod tree;
 pub mod tty;
