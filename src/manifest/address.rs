@@ -3,15 +3,20 @@
 // The addresses alone: nothing here opens a socket.
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::desk::Desk;
+use super::desk::{Desk, quoted};
 use super::node::{Node, Place, Value};
-use super::{Address, HttpUrl, Target};
+use super::references::Use;
+use super::{Address, HttpUrl, Target, readiness, words};
 
 const SCHEME: &str = "http://";
 
-/// `http://HOST:PORT/PATH`; the port is 80 unless it is said.
+/// `http://HOST:PORT/PATH`; the port is 80 unless it is said. `/PATH` asks a port of the service's own.
 pub(super) fn http(desk: &mut Desk<'_>, node: &Node) -> Option<HttpUrl> {
-    let text = desk.filled("http", node)?;
+    let text = desk.filled_for(Use::Address, "http", node)?;
+    if text.starts_with('/') {
+        check_path(desk, node.place, &text)?;
+        return Some(HttpUrl { target: Target::Own(own_http(desk, node.place, &text)?), path: text });
+    }
     let Some(rest) = text.strip_prefix(SCHEME) else {
         not_http(desk, node.place, &text);
         return None;
@@ -23,18 +28,7 @@ pub(super) fn http(desk: &mut Desk<'_>, node: &Node) -> Option<HttpUrl> {
             .help("use `exec` with a program that takes it from the environment");
         return None;
     }
-    if path.contains('#') {
-        desk.refuse(node.place, "`http` is not a URL to ask for").label("what follows `#` is never sent");
-        return None;
-    }
-    if let Some(letter) = path.chars().find(|letter| !letter.is_ascii_graphic()) {
-        let label = match letter {
-            ' ' => "a space is written as `%20` in a URL".to_owned(),
-            _ => format!("`{}` is written as `%…` in a URL", letter.escape_default()),
-        };
-        desk.refuse(node.place, "`http` is not a URL").label(label);
-        return None;
-    }
+    check_path(desk, node.place, path)?;
     match address(authority, Some(80)) {
         Ok(address) => {
             let slash = if path.starts_with('/') { "" } else { "/" };
@@ -47,16 +41,52 @@ pub(super) fn http(desk: &mut Desk<'_>, node: &Node) -> Option<HttpUrl> {
     }
 }
 
+fn check_path(desk: &mut Desk<'_>, place: Place, path: &str) -> Option<()> {
+    if path.contains('#') {
+        desk.refuse(place, "`http` is not a URL to ask for").label("what follows `#` is never sent");
+        return None;
+    }
+    if let Some(letter) = path.chars().find(|letter| !letter.is_ascii_graphic()) {
+        let label = match letter {
+            ' ' => "a space is written as `%20` in a URL".to_owned(),
+            _ => format!("`{}` is written as `%…` in a URL", letter.escape_default()),
+        };
+        desk.refuse(place, "`http` is not a URL").label(label);
+        return None;
+    }
+    Some(())
+}
+
+/// The port that a path alone is asked for at.
+fn own_http(desk: &mut Desk<'_>, place: Place, path: &str) -> Option<String> {
+    let (service, list) = desk.own_ports();
+    let service = service.to_owned();
+    let several = match readiness::own_http(list) {
+        Ok(name) => return Some(name.to_owned()),
+        Err(names) => quoted(names.into_iter()),
+    };
+    let whole = format!("or write it in full: `http = \"http://127.0.0.1:PORT{path}\"`");
+    let draft = desk.refuse(place, "`http` is a path alone");
+    if several.is_empty() {
+        draft.label(format!("it asks a port of the service itself, and `{service}` has none of TCP"));
+        draft.help(format!("say in `[services.{service}.ports]` where it listens, {whole}"));
+    } else {
+        draft.label(format!("which port? `{service}` has {several}"));
+        draft.help(format!("name the one that is meant `http`, {whole}"));
+    }
+    None
+}
+
 fn not_http(desk: &mut Desk<'_>, place: Place, text: &str) {
     let safe = !text.contains('@');
-    if text.starts_with('/') {
-        by_port(desk, place, "a path alone means", &format!("http = \"http://127.0.0.1:PORT{text}\""));
-    } else if text.starts_with("https://") {
+    if text.starts_with("https://") {
         let draft = desk.refuse(place, "`http` does not speak TLS").label("expected `http://…`");
         let url = if safe { text } else { "URL" };
         draft.help(format!("let a program ask: `exec = [\"curl\", \"-fsS\", \"{url}\"]`"));
     } else {
-        let draft = desk.refuse(place, "`http` is not a URL").label("expected `http://HOST:PORT/PATH`");
+        let draft = desk
+            .refuse(place, "`http` is not a URL")
+            .label("expected `http://HOST:PORT/PATH`, or a `/PATH` of the service's own port");
         let authority = text.split('/').next().unwrap_or_default();
         if address(authority, None).is_ok() {
             draft.help(format!("`http = \"http://{text}\"`"));
@@ -64,7 +94,7 @@ fn not_http(desk: &mut Desk<'_>, place: Place, text: &str) {
     }
 }
 
-/// `HOST:PORT`
+/// `HOST:PORT`, or the name of a port of the service's own.
 pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Target> {
     if let Value::Whole(number) = node.value {
         let draft = desk.wrong("tcp", node, "`HOST:PORT`");
@@ -73,7 +103,18 @@ pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Target> {
         }
         return None;
     }
-    let text = desk.filled("tcp", node)?;
+    let text = desk.filled_for(Use::Address, "tcp", node)?;
+    if let Some(listed) = desk.own_ports().1.get(&text) {
+        if listed.port.is_tcp() {
+            return Some(Target::Own(text));
+        }
+        let place = listed.listen;
+        desk.refuse(node.place, format!("port `{text}` cannot be asked by `tcp`"))
+            .label("expected a port of TCP")
+            .at(place, "it is a unix socket")
+            .help("let it say so by `notify` or `log`, or ask by `exec`");
+        return None;
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         let (scheme, rest) = (scheme.to_owned(), rest.trim_end_matches('/').to_owned());
         let draft = desk.refuse(node.place, "`tcp` is not an address");
@@ -84,7 +125,7 @@ pub(super) fn tcp(desk: &mut Desk<'_>, node: &Node) -> Option<Target> {
         return None;
     }
     if is_a_name_of_a_port(&text) {
-        by_port(desk, node.place, "a name alone means", "tcp = \"127.0.0.1:PORT\"");
+        no_port(desk, node.place, &text);
         return None;
     }
     match address(&text, None) {
@@ -106,10 +147,16 @@ fn is_a_name_of_a_port(text: &str) -> bool {
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
 }
 
-fn by_port(desk: &mut Desk<'_>, place: Place, what: &str, mend: &str) {
-    desk.refuse(place, "`ports` is not yet supported in this version")
-        .label(format!("{what} a port of `[services.NAME.ports]`"))
-        .help(format!("write it in full for now: `{mend}`"));
+fn no_port(desk: &mut Desk<'_>, place: Place, name: &str) {
+    let (service, list) = desk.own_ports();
+    let names = || list.keys().map(String::as_str);
+    let label = match words::nearest(name, names()) {
+        _ if list.is_empty() => format!("`{service}` has no `[services.{service}.ports]`"),
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("`{service}` has {}", quoted(names())),
+    };
+    let draft = desk.refuse(place, format!("`{name}` is no port of the service")).label(label);
+    draft.help("a port's name is asked where the run listens; in full it is `tcp = \"HOST:PORT\"`");
 }
 
 /// `HOST:PORT`, `[IPV6]:PORT`. What is wrong with it is a label under it.

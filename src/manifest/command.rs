@@ -8,6 +8,7 @@
 
 use super::desk::Desk;
 use super::node::{Node, Value};
+use super::references::Use;
 use super::{Command, interpolate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn read(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Comman
             None
         }
         Value::List(items) => {
-            let words: Vec<Option<String>> = items.iter().map(|item| desk.text(key, item)).collect();
+            let words: Vec<Option<String>> = items.iter().map(|item| desk.text_for(Use::Run, key, item)).collect();
             let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
             if words.first().is_some_and(|program| program.trim().is_empty()) {
                 desk.refuse(items[0].place, format!("`{key}` has no program")).label("the first word is empty");
@@ -63,10 +64,10 @@ fn line(desk: &mut Desk<'_>, key: &str, node: &Node) -> Option<Command> {
                 .help("a list needs no quotes: `command = [\"echo\", \"it's\"]`");
             None
         }
-        Way::Shell => desk.expand(&text, node.place).map(Command::Shell),
+        Way::Shell => desk.expand(Use::Run, &text, node.place).map(Command::Shell),
         Way::Words => {
             let words = words(&text).unwrap_or_default();
-            let words: Vec<Option<String>> = words.iter().map(|word| desk.expand(word, node.place)).collect();
+            let words: Vec<Option<String>> = words.iter().map(|word| desk.expand(Use::Run, word, node.place)).collect();
             let words: Vec<String> = words.into_iter().collect::<Option<_>>()?;
             if words.first().is_none_or(|program| program.trim().is_empty()) {
                 desk.refuse(node.place, format!("`{key}` has no program")).label("the first word is empty");

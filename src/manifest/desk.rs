@@ -3,13 +3,15 @@
 //! Nothing stops at the first fault: a value that cannot be read is reported and answered with `None`, and the reader
 //! goes on with a default, as the manifest as a whole is refused anyway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::interpolate::{self, Unexpanded, Why};
 use super::node::{Entry, Node, Place, Table, Value};
+use super::port_list::PortList;
 use super::problem::{Draft, Severity, SourceText};
+use super::references::{self, Use};
 use super::scrub;
 use super::words::{self, Answer, Section};
 
@@ -21,6 +23,9 @@ pub(super) struct Desk<'a> {
     pub(super) found: Vec<Draft>,
     /// Values of secret variables that were put into other texts; never shown.
     pub(super) secrets: BTreeSet<String>,
+    /// Of every service, by name; read before anything that may refer to them.
+    pub(super) ports: BTreeMap<String, PortList>,
+    /// The service that is being read.
     subject: Option<String>,
 }
 
@@ -32,6 +37,7 @@ impl<'a> Desk<'a> {
             sources: Vec::new(),
             found: Vec::new(),
             secrets: BTreeSet::new(),
+            ports: BTreeMap::new(),
             subject: None,
         }
     }
@@ -39,13 +45,21 @@ impl<'a> Desk<'a> {
     /// Problems found meanwhile belong to this service, unless they stand in `[defaults]`.
     pub(super) fn about<T>(&mut self, subject: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.found.len();
-        self.subject = Some(format!("service `{subject}`"));
+        self.subject = Some(subject.to_owned());
         let answer = read(self);
-        let subject = self.subject.take().unwrap_or_default();
+        self.subject = None;
+        let subject = format!("service `{subject}`");
         for draft in &mut self.found[before..] {
             draft.prefix(if draft.in_defaults() { "[defaults]" } else { &subject });
         }
         answer
+    }
+
+    /// The service that is being read, and its ports.
+    pub(super) fn own_ports(&self) -> (&str, &PortList) {
+        static NONE: PortList = PortList::new();
+        let name = self.subject.as_deref().unwrap_or_default();
+        (name, self.ports.get(name).unwrap_or(&NONE))
     }
 
     pub(super) fn refuse(&mut self, place: Place, title: impl Into<String>) -> &mut Draft {
@@ -81,19 +95,12 @@ impl<'a> Desk<'a> {
     }
 
     fn unknown_key(&mut self, section: Section, key: &str, place: Place) {
-        let later = |key: &str| format!("`{key}` is not yet supported in this version");
         match words::answer(section, key) {
-            Answer::Later => {
-                self.refuse(place, later(key)).label("remove it for now");
-            }
-            Answer::Ours { key: ours, note, later: is_later } => {
+            Answer::Ours { key: ours, note } => {
                 let draft = self.refuse(place, format!("unknown key `{key}`"));
                 draft.label(format!("devsup calls this `{ours}`"));
                 if !note.is_empty() {
                     draft.help(note);
-                }
-                if is_later {
-                    draft.help(later(ours));
                 }
             }
             Answer::Near(near) => {
@@ -134,13 +141,21 @@ impl<'a> Desk<'a> {
 
     /// A string with `${VAR}` expanded.
     pub(super) fn text(&mut self, key: &str, node: &Node) -> Option<String> {
+        self.text_for(Use::Text, key, node)
+    }
+
+    pub(super) fn text_for(&mut self, of: Use, key: &str, node: &Node) -> Option<String> {
         let text = self.raw(key, node)?.to_owned();
-        self.expand(&text, node.place)
+        self.expand(of, &text, node.place)
     }
 
     /// A string that may not be empty.
     pub(super) fn filled(&mut self, key: &str, node: &Node) -> Option<String> {
-        let text = self.text(key, node)?;
+        self.filled_for(Use::Text, key, node)
+    }
+
+    pub(super) fn filled_for(&mut self, of: Use, key: &str, node: &Node) -> Option<String> {
+        let text = self.text_for(of, key, node)?;
         if text.trim().is_empty() {
             self.refuse(node.place, format!("`{key}` is empty"));
             return None;
@@ -160,8 +175,10 @@ impl<'a> Desk<'a> {
         }
     }
 
-    pub(super) fn expand(&mut self, text: &str, place: Place) -> Option<String> {
-        let expanded = interpolate::expand(text, self.env);
+    pub(super) fn expand(&mut self, of: Use, text: &str, place: Place) -> Option<String> {
+        let (service, _) = self.own_ports();
+        let of_run = |name: &str| references::resolve(name, service, &self.ports, of);
+        let expanded = interpolate::expand(text, self.env, &of_run);
         for (name, value) in expanded.used {
             if (scrub::is_secret_name(&name) || scrub::is_secret_value(&value)) && !value.is_empty() {
                 self.secrets.insert(value);
@@ -181,13 +198,11 @@ impl<'a> Desk<'a> {
                 .refuse(place, format!("variable `{name}` is not set"))
                 .label("and there is no default")
                 .help(format!("export it, or give a default: `${{{name}:-value}}`; `$${{{name}}}` is meant literally")),
-            Why::PerRun(name) => self
-                .refuse(place, format!("`${{{name}}}` is known to a run only"))
-                .label("not when the manifest is read")
-                .help(format!("in a command write `${name}`: the shell expands it in the run's own environment")),
-            Why::Ports => {
-                self.refuse(place, "`ports` is not yet supported in this version").label("there is no port yet")
-            }
+            Why::OfRun(refused) => self.refuse(place, refused.title).label(refused.label).help(refused.help),
+            Why::Default(name) => self
+                .refuse(place, format!("`{}` has a default", fault.reference))
+                .label("it would never be used: devsup itself fills this for every run")
+                .help(format!("write `${{{name}}}`")),
             Why::Open => self
                 .refuse(place, "`${` is not closed")
                 .label("expected a `}`")

@@ -11,6 +11,10 @@ const GLOBS: &str = "`watch = [\"src/**/*.py\"]`";
 const ISOLATE: &str = "`isolate = true`, which is the default beside a `role`";
 const WHOLE_URL: &str = "the whole address is one: `http = \"http://127.0.0.1:8001/health\"`";
 const EXEC: &str = "the command itself, without `CMD`: `exec = [\"curl\", \"-fsS\", \"http://127.0.0.1:8001/\"]`";
+const PORTS: &str = "each has a name: `ports = { http = \"127.0.0.1:8001\" }`";
+const OVERLAP: &str = "`replace = \"overlap\"`: start the new run, wait until it is ready, then stop the old one";
+const HANDOVER: &str = "`handover = \"socket\"` for programs that take LISTEN_FDS, `\"forward\"` for any other";
+const ONE_ADDRESS: &str = "address and port are one: `listen = \"127.0.0.1:8001\"`";
 const UNTIL: &str = "it is asked from the start, again and again, until `timeout` is over";
 const NOT_BEFORE: &str = "a run is asked only once it is ready: say in `ready` how that is known";
 
@@ -96,8 +100,20 @@ pub(super) const SERVICE: &[Foreign] = &[
     ("startsecs", "ready", "without it, a service that has lived for 1 s is ready"),
     ("liveness_probe", "live", "`live = { http = \"http://127.0.0.1:8001/health\", failures = 3 }`"),
     ("WatchdogSec", "live", "`live = { exec = [\"./probe\"], interval = \"10s\" }`"),
-    ("port", "ports", ""),
-    ("expose", "ports", ""),
+    ("port", "ports", PORTS),
+    ("expose", "ports", PORTS),
+    ("listen", "ports", PORTS),
+    ("bind", "ports", PORTS),
+    ("sockets", "ports", PORTS),
+    ("socket", "ports", PORTS),
+    ("ListenStream", "ports", PORTS),
+    ("update_config", "replace", OVERLAP),
+    ("strategy", "replace", OVERLAP),
+    ("rolling_update", "replace", OVERLAP),
+    ("update_strategy", "replace", OVERLAP),
+    ("overlap", "replace", OVERLAP),
+    ("start_first", "replace", OVERLAP),
+    ("zero_downtime", "replace", OVERLAP),
     ("ulimits", "limits", "`limits = { nofile = 4096 }`"),
     ("ulimit", "limits", "`limits = { nofile = 4096 }`"),
     ("rlimits", "limits", "`limits = { nofile = 4096 }`"),
@@ -210,6 +226,29 @@ pub(super) const LIVE: &[Foreign] = &[
     ("start_period", "ready", NOT_BEFORE),
     ("initial_delay", "ready", NOT_BEFORE),
     ("initial_delay_seconds", "ready", NOT_BEFORE),
+];
+
+pub(super) const PORT: &[Foreign] = &[
+    ("address", "listen", ONE_ADDRESS),
+    ("addr", "listen", ONE_ADDRESS),
+    ("bind", "listen", ONE_ADDRESS),
+    ("host", "listen", ONE_ADDRESS),
+    ("host_ip", "listen", ONE_ADDRESS),
+    ("ip", "listen", ONE_ADDRESS),
+    ("port", "listen", ONE_ADDRESS),
+    ("published", "listen", ONE_ADDRESS),
+    ("target", "listen", "a service has no network of its own here: there is one port, `listen`"),
+    ("container_port", "listen", "a service has no network of its own here: there is one port, `listen`"),
+    ("protocol", "listen", "it is TCP, or a unix socket: `listen = \"run/a.sock\"`"),
+    ("path", "listen", "of a unix socket: `listen = \"run/a.sock\"`"),
+    ("unix", "listen", "of a unix socket: `listen = \"run/a.sock\"`"),
+    ("ListenStream", "listen", ""),
+    ("activation", "handover", HANDOVER),
+    ("socket", "handover", HANDOVER),
+    ("proxy", "handover", HANDOVER),
+    ("reuse_port", "handover", HANDOVER),
+    ("mode", "handover", HANDOVER),
+    ("timeout", "wait", "how long a caller waits while no run is ready: `wait = \"10s\"`"),
 ];
 
 pub(super) const LIMITS: &[Foreign] = &[

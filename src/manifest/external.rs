@@ -25,7 +25,7 @@ pub(super) fn read(desk: &mut Desk<'_>, name: &str, head: Place, table: &Table) 
                 .help(format!("remove `{key}`, or add a `command`"));
         }
     }
-    let ready = table.get("ready").and_then(|entry| readiness::ready(desk, entry));
+    let ready = readiness::ready(desk, table.get("ready"));
     if let Some(ready) = &ready {
         check_probe(desk, &ready.check, head, table);
     }
@@ -57,7 +57,8 @@ fn why_not(key: &str) -> Option<&'static str> {
         "stop_signal" | "stop_mode" | "stop_timeout" | "stop_command" => "devsup never stops it",
         "restart" | "backoff" | "max_restarts" | "autostart" | "depends_on" => "devsup never starts it",
         "logs" => "devsup does not hear what it writes",
-        "watch" => "devsup never replaces it",
+        "watch" | "replace" => "devsup never replaces it",
+        "ports" => "devsup does not stand between it and its callers",
         "live" => "devsup never replaces it; `ready` says how it is asked",
         "role" | "inherit_aws" => "devsup gives its process no credentials",
         "working_dir" | "env" | "env_file" | "clean_env" | "user" | "group" | "umask" | "nice" | "limits" | "tty"

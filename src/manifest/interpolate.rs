@@ -1,8 +1,8 @@
 //! `${VAR}`, `${VAR:-default}` and `$$` in string values.
 //!
 //! Only braces are ours: `$VAR`, `$(cmd)` and the rest are left as they stand, for the shell of a command that has one.
-//! Nothing is run to get a value. Names that only a run knows (`PORT`, `DEVSUP_…`) are refused rather than left behind
-//! as text: in a command the shell expands `$DEVSUP_RUN` by itself.
+//! Nothing is run to get a value. What names that only a run knows (`PORT`, `ports.…`, `DEVSUP_…`) stand for is asked of
+//! [`super::references`].
 
 /// Why a reference cannot be expanded. `reference` is its source text, for the caret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +15,26 @@ pub(super) struct Unexpanded {
 pub(super) enum Why {
     /// No such variable, and no default.
     Unset(String),
-    /// Only a run has it: `DEVSUP_RUN`, `PORT`.
-    PerRun(String),
-    /// Ports come later: `PORT_HTTP`, `ports.a.http`.
-    Ports,
+    /// Of a run, and not to be had here, or not at all.
+    OfRun(Refused),
+    /// Of a run, with a default that could never be used.
+    Default(String),
     /// `${` without `}`.
     Open,
     /// `${}`, `${1}`, `${a?b}`.
     Malformed,
 }
+
+/// Why a reference to what a run knows cannot stand where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) title: String,
+    pub(super) label: String,
+    pub(super) help: String,
+}
+
+/// What a name that only a run knows becomes: a mark, or what is known of it already.
+pub(super) type OfRun<'a> = &'a dyn Fn(&str) -> Result<String, Refused>;
 
 /// A text expanded, and the variables whose values went into it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,7 +45,7 @@ pub(super) struct Expanded {
 }
 
 /// Expands every reference of `text` and goes on after a fault, so that all of them are reported.
-pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Expanded {
+pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>, of_run: OfRun<'_>) -> Expanded {
     let mut out = Expanded::default();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -48,7 +59,10 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Expand
                 out.faults.push(Unexpanded { reference: rest.to_owned(), why: Why::Open });
                 return out;
             };
-            resolve(&rest[..end + 3], &after[..end], env, &mut out);
+            match resolve(&after[..end], env, of_run, &mut out.used) {
+                Ok(value) => out.text.push_str(&value),
+                Err(why) => out.faults.push(Unexpanded { reference: rest[..end + 3].to_owned(), why }),
+            }
             rest = &after[end + 1..];
         } else {
             out.text.push('$');
@@ -59,33 +73,39 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Expand
     out
 }
 
-fn resolve(reference: &str, inside: &str, env: &dyn Fn(&str) -> Option<String>, out: &mut Expanded) {
+fn resolve(
+    inside: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    of_run: OfRun<'_>,
+    used: &mut Vec<(String, String)>,
+) -> Result<String, Why> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let why = if name.starts_with("ports.") || name == "PORT" || name.starts_with("PORT_") {
-        Why::Ports
-    } else if name == "DEVSUP" || name.starts_with("DEVSUP_") {
-        Why::PerRun(name.to_owned())
-    } else if !is_name(name) {
-        Why::Malformed
-    } else {
-        // As in every shell, `:-` also stands in for an empty value.
-        match (env(name).filter(|value| default.is_none() || !value.is_empty()), default) {
-            (Some(value), _) => {
-                out.text.push_str(&value);
-                out.used.push((name.to_owned(), value));
-                return;
-            }
-            (None, Some(default)) => {
-                out.text.push_str(default);
-                return;
-            }
-            (None, None) => Why::Unset(name.to_owned()),
+    if is_of_run(name) {
+        return match default {
+            Some(_) => Err(Why::Default(name.to_owned())),
+            None => of_run(name).map_err(Why::OfRun),
+        };
+    }
+    if !is_name(name) {
+        return Err(Why::Malformed);
+    }
+    // As in every shell, `:-` also stands in for an empty value.
+    match (env(name).filter(|value| default.is_none() || !value.is_empty()), default) {
+        (Some(value), _) => {
+            used.push((name.to_owned(), value.clone()));
+            Ok(value)
         }
-    };
-    out.faults.push(Unexpanded { reference: reference.to_owned(), why });
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(Why::Unset(name.to_owned())),
+    }
+}
+
+fn is_of_run(name: &str) -> bool {
+    let of = |word: &str, joint: &str| name.strip_prefix(word).is_some_and(|rest| rest.starts_with(joint));
+    name == "PORT" || name == "DEVSUP" || of("ports", ".") || of("PORT", "_") || of("DEVSUP", "_")
 }
 
 /// `[A-Za-z_][A-Za-z0-9_]*`
@@ -108,8 +128,14 @@ mod tests {
         }
     }
 
+    /// As in a command.
+    fn of_run(name: &str) -> Result<String, Refused> {
+        let no = || Refused { title: name.into(), label: String::new(), help: String::new() };
+        if name == "PORT_NONE" { Err(no()) } else { Ok(format!("<{name}>")) }
+    }
+
     fn text(source: &str) -> String {
-        let out = expand(source, &env);
+        let out = expand(source, &env, &of_run);
         assert_eq!(out.faults, [], "{source}");
         out.text
     }
@@ -123,20 +149,21 @@ mod tests {
         assert_eq!(text("$HOST $(id) $1 $"), "$HOST $(id) $1 $");
         assert_eq!(text("$${HOST} $$ $$$$"), "${HOST} $ $$");
         assert_eq!(text("${MONEY}"), "${HOST}", "a value is not expanded again");
+        assert_eq!(text("${PORT}${DEVSUP_RUN} $PORT ${ports.a.b.port}"), "<PORT><DEVSUP_RUN> $PORT <ports.a.b.port>");
     }
 
     #[test]
     fn names_every_fault() {
-        let out = expand("${A} ${B} ${PORT} ${ports.a.http} ${DEVSUP_RUN} ${1} ${C", &env);
+        let out = expand("${A} ${B} ${PORT_NONE} ${PORT:-1} ${1} ${C", &env, &of_run);
         let whys: Vec<Why> = out.faults.iter().map(|fault| fault.why.clone()).collect();
+        let refused = of_run("PORT_NONE").expect_err("refused");
         assert_eq!(
             whys,
             [
                 Why::Unset("A".into()),
                 Why::Unset("B".into()),
-                Why::Ports,
-                Why::Ports,
-                Why::PerRun("DEVSUP_RUN".into()),
+                Why::OfRun(refused),
+                Why::Default("PORT".into()),
                 Why::Malformed,
                 Why::Open
             ]

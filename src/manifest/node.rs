@@ -151,7 +151,7 @@ pub(super) fn merge(under: &mut Table, over: Table) {
 }
 
 /// `role = "arn"` becomes `{ arn = "arn" }`; `depends_on = ["db"]` becomes `{ db = {} }`, and `{ db = "ready" }` becomes
-/// `{ db = { condition = "ready" } }`.
+/// `{ db = { condition = "ready" } }`; `ports = { http = "[::1]:80" }` becomes `{ http = { listen = "[::1]:80" } }`.
 fn write_out(name: &str, short: &mut Node) {
     let place = short.place;
     let nested = |key: &str, node: &Node| {
@@ -173,9 +173,10 @@ fn write_out(name: &str, short: &mut Node) {
             }
             short.value = Value::Table(table);
         }
-        ("depends_on", Value::Table(table)) => {
+        ("depends_on" | "ports", Value::Table(table)) => {
+            let key = if name == "ports" { "listen" } else { "condition" };
             for entry in table.values_mut().filter(|entry| matches!(entry.node.value, Value::Text(_))) {
-                entry.node.value = nested("condition", &entry.node);
+                entry.node.value = nested(key, &entry.node);
             }
         }
         _ => {}

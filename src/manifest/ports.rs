@@ -19,6 +19,16 @@ pub struct Port {
 
 impl Port {
     pub const WAIT: Duration = Duration::from_secs(10);
+
+    /// Does a run have a number to listen at? By `forward` it always does, whatever callers come to.
+    pub fn is_tcp(&self) -> bool {
+        self.handover == Handover::Forward || !matches!(self.listen, Listen::Unix(_))
+    }
+
+    /// The variable that tells a run its number: `http-admin` is `PORT_HTTP_ADMIN`.
+    pub fn variable(name: &str) -> String {
+        format!("PORT_{}", name.to_ascii_uppercase().replace('-', "_"))
+    }
 }
 
 /// Where callers come to.

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::Loaded;
-use super::{Access, Aws, Check, Command, Condition, Dependency, Live, Manifest, Probe, Ready, Restart, Role};
-use super::{Sandbox, Service, StopMode, kept, resources, scrub, signal, size};
+use super::{Access, Aws, Check, Command, Condition, Dependency, Handover, Live, Manifest, Port, Probe, Ready};
+use super::{Listen, Replace, Restart, Role, listening};
+use super::{Sandbox, Service, StopMode, kept, resources, scrub, signal, size, template};
 
 /// The manifest as devsup reads it, with `# default`, `# services.toml:12` and `# [defaults], services.toml:3`.
 pub fn print(loaded: &Loaded) -> String {
@@ -94,12 +95,16 @@ fn service(page: &mut Page<'_>, manifest: &Manifest, service: &Service) {
         line("stop_command", command(stop));
     }
     checks(page, service, &above);
+    page.line(&format!("{above}.replace"), "replace", quote(replace(service.replace)));
     identity(page, service, &above);
     if service.role.is_none() {
         page.line(&format!("{above}.inherit_aws"), "inherit_aws", service.inherit_aws);
     }
     if !service.env.is_empty() {
         env(page, service, &format!("{above}.env"));
+    }
+    if !service.ports.is_empty() {
+        ports(page, service, &format!("{above}.ports"), &manifest.dir);
     }
     if let Some(role) = &service.role {
         self::role(page, role, &above);
@@ -171,6 +176,29 @@ fn env(page: &mut Page<'_>, service: &Service, above: &str) {
         let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         let key = if bare { name.clone() } else { quote(name) };
         page.line(&format!("{above}.{name}"), &key, value);
+    }
+}
+
+fn ports(page: &mut Page<'_>, service: &Service, above: &str, dir: &Path) {
+    page.header(above);
+    for (name, port) in &service.ports {
+        page.line(&format!("{above}.{name}"), name, self::port(port, dir));
+    }
+}
+
+fn port(port: &Port, dir: &Path) -> String {
+    let listen = match &port.listen {
+        Listen::Unix(socket) => listening::written(socket, dir),
+        listen => listen.to_string(),
+    };
+    let wait = if port.handover == Handover::Forward { format!(", wait = {}", span(port.wait)) } else { String::new() };
+    format!("{{ listen = {}, handover = {}{wait} }}", text(&listen), quote(port.handover.word()))
+}
+
+fn replace(replace: Replace) -> &'static str {
+    match replace {
+        Replace::Restart => "restart",
+        Replace::Overlap => "overlap",
     }
 }
 
@@ -291,13 +319,18 @@ fn path(path: &Path, dir: &Path) -> String {
     }
 }
 
-/// A string that is expanded when it is read again: a `$` that would begin something is doubled.
+/// A string that is expanded when it is read again: a `$` that would begin something is doubled, and what a run fills
+/// stands as it was written.
 pub(super) fn text(value: &str) -> String {
     let mut escaped = String::new();
     let mut letters = value.chars().peekable();
     while let Some(letter) = letters.next() {
+        if letter == template::OPEN {
+            escaped.push_str("${");
+            continue;
+        }
         escaped.push(letter);
-        if letter == '$' && matches!(letters.peek(), Some('$' | '{')) {
+        if letter == '$' && matches!(letters.peek(), Some('$' | '{' | &template::OPEN)) {
             escaped.push('$');
         }
     }
@@ -332,9 +365,13 @@ mod tests {
     fn durations_and_dollars_are_exact() {
         assert_eq!(span(Duration::from_millis(5_400_500)), "\"1h30m500ms\"");
         assert_eq!(span(Duration::ZERO), "\"0s\"");
-        for value in ["$$", "${X}", "$X", "a$", "$$${", "\u{7f}\u{1}\"\\"] {
+        for value in
+            ["\0PORT}", "$\0PORT}$\0PORT}", "$$\0ports.a.b}", "$$", "${X}", "$X", "a$", "$$${", "\u{7f}\u{1}\"\\"]
+        {
             let again: toml::Table = toml::from_str(&format!("x = {}", text(value))).expect("TOML");
-            let read = super::super::interpolate::expand(again["x"].as_str().expect("a string"), &|_| None);
+            let text = again["x"].as_str().expect("a string");
+            let of_run = |name: &str| Ok(template::mark(name));
+            let read = super::super::interpolate::expand(text, &|_| None, &of_run);
             assert_eq!((read.text.as_str(), read.faults.len()), (value, 0));
         }
     }

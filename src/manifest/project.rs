@@ -9,7 +9,8 @@ use super::desk::{Desk, quoted};
 use super::node::{self, Entry, Place, Table, Value};
 use super::service::{self, Surroundings};
 use super::words::{self, Section};
-use super::{Access, Aws, Manifest, Name, RoleArn, Sandbox, Service, arn, dependencies, external, identity, kept};
+use super::{Access, Aws, Manifest, Name, RoleArn, Sandbox, Service};
+use super::{arn, clashes, dependencies, external, identity, kept, port_list};
 
 /// Reads the tree; what is wrong is at the desk, and then the answer is of no use.
 pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) -> (Manifest, Table) {
@@ -18,7 +19,9 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
     let aws = tree.get("aws").map(|entry| aws(desk, entry)).unwrap_or_default();
     let merged = merge_defaults(desk, &mut tree);
     let base_is_a_role = aws.base_role.is_some();
-    let externals = merged.iter().filter(|(_, (_, table))| external::is(table)).map(|(name, _)| name.clone()).collect();
+    let externals: BTreeSet<String> =
+        merged.iter().filter(|(_, (_, table))| external::is(table)).map(|(name, _)| name.clone()).collect();
+    ports(desk, &merged, &externals);
     let role_prefix = aws.role_prefix.as_deref();
     let around = Surroundings { project: &name, role_prefix, base_is_a_role, externals: &externals };
     let mut services = BTreeMap::new();
@@ -42,6 +45,16 @@ pub(super) fn read(desk: &mut Desk<'_>, files: Vec<PathBuf>, mut tree: Table) ->
         }
     }
     (manifest, tree)
+}
+
+/// Text of any service may refer to the ports of any other: they are read first.
+fn ports(desk: &mut Desk<'_>, merged: &BTreeMap<String, (Place, Table)>, externals: &BTreeSet<String>) {
+    for (service, (_, table)) in merged {
+        let entry = table.get("ports").filter(|_| !externals.contains(service));
+        let list = entry.map(|entry| desk.about(service, |desk| port_list::read(desk, entry))).unwrap_or_default();
+        desk.ports.insert(service.clone(), list);
+    }
+    clashes::check(desk);
 }
 
 fn name(desk: &mut Desk<'_>, entry: Option<&Entry>) -> String {
@@ -165,6 +178,11 @@ fn merge_defaults(desk: &mut Desk<'_>, tree: &mut Table) -> BTreeMap<String, (Pl
     {
         defaults = table.clone();
         node::mark_defaults(&mut defaults);
+        if let Some(entry) = defaults.remove("ports") {
+            desk.refuse(entry.key, "`ports` in `[defaults]`")
+                .label("two services cannot listen at the same address")
+                .help("each has its own: `[services.NAME.ports]`");
+        }
     }
     let mut merged = BTreeMap::new();
     let Some(entry) = tree.get("services") else {

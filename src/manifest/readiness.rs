@@ -1,33 +1,55 @@
 //! `ready` and `live` out of their tables.
 
+use std::time::Duration;
+
 use super::desk::{Desk, one_of};
 use super::node::{Entry, Layer, Node, Place, Table, Value};
+use super::port_list::{Listed, PortList};
 use super::words::Section;
-use super::{Check, Command, Live, Probe, Ready, address, command};
+use super::{Check, Command, Handover, Live, Probe, Ready, Target, address, command};
 
 const READY: [&str; 6] = ["http", "tcp", "exec", "log", "notify", "fd"];
 const LIVE: [&str; 3] = ["http", "tcp", "exec"];
+const TIMING: [&str; 2] = ["timeout", "interval"];
+
+/// The port that is meant where none is named.
+const HTTP: &str = "http";
+
+/// Callers wait for it at every replacement, and it is a connection within the machine.
+const BY_PORT: Duration = Duration::from_millis(100);
 
 /// Descriptors a service may promise to write to: after its own three, before what programs like to take for themselves.
 const FDS: std::ops::RangeInclusive<u32> = 3..=63;
 
-/// Reads `ready`. `None`: it has been refused, or `[defaults]` has said how long and nobody what.
-pub(super) fn ready(desk: &mut Desk<'_>, entry: &Entry) -> Option<Ready> {
+/// Reads `ready`; a service that says nothing is asked at its port, if it has one. `None`: it has been refused, or alive
+/// is ready.
+pub(super) fn ready(desk: &mut Desk<'_>, entry: Option<&Entry>) -> Option<Ready> {
+    let by_port = by_port(desk.own_ports().1);
+    let Some(entry) = entry else {
+        return by_port.map(|check| Ready { check, timeout: Ready::TIMEOUT, interval: BY_PORT });
+    };
     let table = checks(desk, "ready", entry)?;
     desk.check_keys(Section::Ready, table);
     let timeout = table.get("timeout").and_then(|entry| desk.duration("timeout", &entry.node, "100ms", "24h"));
     let interval = table.get("interval").and_then(|entry| desk.duration("interval", &entry.node, "50ms", "1h"));
-    let (key, chosen) = only(desk, "ready", entry, table, Section::Ready, &READY)?;
-    let check = check(desk, key, &chosen.node)?;
+    let (check, usual) = match by_port {
+        // Timing alone is of the check that would be made anyway.
+        Some(check) if table.keys().all(|key| TIMING.contains(&key.as_str())) => (check, BY_PORT),
+        _ => {
+            let (key, chosen) = only(desk, "ready", entry, table, Section::Ready, &READY)?;
+            let check = check(desk, key, &chosen.node)?;
+            if !matches!(check, Check::Probe(_)) {
+                refuse_interval(desk, key, table);
+            }
+            (check, Ready::INTERVAL)
+        }
+    };
     let asked = matches!(check, Check::Probe(_));
-    if !asked {
-        refuse_interval(desk, key, table);
-    }
     let (timeout, interval) = match (timeout, interval.filter(|_| asked)) {
         // One that is not said follows the one that is.
-        (Some(timeout), None) => (timeout, if asked { Ready::INTERVAL.min(timeout) } else { Ready::INTERVAL }),
+        (Some(timeout), None) => (timeout, if asked { usual.min(timeout) } else { usual }),
         (None, Some(interval)) => (Ready::TIMEOUT.max(interval), interval),
-        (None, None) => (Ready::TIMEOUT, Ready::INTERVAL),
+        (None, None) => (Ready::TIMEOUT, usual),
         (Some(timeout), Some(interval)) => (timeout, interval),
     };
     if let Some(entry) = table.get("interval")
@@ -38,6 +60,32 @@ pub(super) fn ready(desk: &mut Desk<'_>, entry: &Entry) -> Option<Ready> {
             .label("it would be asked once and never again in time");
     }
     Some(Ready { check, timeout, interval })
+}
+
+/// A port that nobody listens at before the run does: to connect to it costs nothing, and says enough.
+fn by_port(list: &PortList) -> Option<Check> {
+    let good = |listed: &Listed| listed.port.is_tcp() && listed.port.handover != Handover::Socket;
+    let mut names = list.iter().filter(|(_, listed)| good(listed)).map(|(name, _)| name.as_str());
+    let name = names.clone().find(|name| *name == HTTP).or_else(|| names.next())?;
+    Some(Check::Probe(Probe::Tcp(Target::Own(name.to_owned()))))
+}
+
+/// The port that `http = "/path"` means; an error names those that it could be.
+pub(super) fn own_http(list: &PortList) -> Result<&str, Vec<&str>> {
+    let tcp = list.iter().filter(|(_, listed)| listed.port.is_tcp()).map(|(name, _)| name.as_str());
+    let tcp: Vec<&str> = tcp.collect();
+    match tcp[..] {
+        [only] => Ok(only),
+        _ => tcp.iter().copied().find(|name| *name == HTTP).ok_or(tcp),
+    }
+}
+
+/// Does it say more than timing? What is refused in it does.
+pub(super) fn says_how(node: &Node) -> bool {
+    match &node.value {
+        Value::Table(table) => table.keys().any(|key| !TIMING.contains(&key.as_str())),
+        _ => true,
+    }
 }
 
 /// Reads `live`.

@@ -2,10 +2,12 @@
 //! read by hand, for better errors. A test keeps their keys equal to the reader's.
 #![expect(dead_code, reason = "read by schemars' derive only")]
 
+mod port;
 mod role;
 
 use std::collections::BTreeMap;
 
+use port::{PortOrListen, Replace};
 use role::Role;
 use schemars::JsonSchema;
 
@@ -105,7 +107,12 @@ struct Service {
     stop_timeout: Option<String>,
     /// Run before `stop_signal`, in the service's environment.
     stop_command: Option<Command>,
-    /// How it is known that it is ready. Default: it has lived for 1 s. Without a `command` the service is external: only this is asked.
+    /// How a replacement is made: stop, then start; or start, wait until ready, then stop the old run.
+    #[schemars(extend("default" = "restart"))]
+    replace: Option<Replace>,
+    /// Where it listens, each port by a name: `http = "127.0.0.1:8001"`. Not in `[defaults]`.
+    ports: Option<BTreeMap<String, PortOrListen>>,
+    /// How it is known that it is ready. Default: its port accepts a connection; without one, it has lived for 1 s. Without a `command` the service is external: only this is asked.
     ready: Option<Ready>,
     /// How it is known that it is still well; so many failures in a row replace the run.
     live: Option<Live>,
@@ -234,10 +241,10 @@ struct Backoff {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Ready {
-    /// GET answers 2xx or 3xx: `http://127.0.0.1:8001/health`.
-    #[schemars(regex(pattern = r"^(http://|.*\$\{)"))]
+    /// GET answers 2xx or 3xx: `http://127.0.0.1:8001/health`, or `/health` of the service's own port.
+    #[schemars(regex(pattern = r"^(http://|/|.*\$\{)"))]
     http: Option<String>,
-    /// A connection is accepted: `127.0.0.1:8001`.
+    /// A connection is accepted: `127.0.0.1:8001`, or the name of a port of the service's own.
     tcp: Option<String>,
     /// It ends with 0.
     exec: Option<Command>,
@@ -262,7 +269,7 @@ struct Ready {
 #[schemars(deny_unknown_fields)]
 struct Live {
     /// GET answers 2xx or 3xx.
-    #[schemars(regex(pattern = r"^(http://|.*\$\{)"))]
+    #[schemars(regex(pattern = r"^(http://|/|.*\$\{)"))]
     http: Option<String>,
     /// A connection is accepted.
     tcp: Option<String>,
@@ -391,6 +398,7 @@ mod tests {
             ("/$defs/Dependency/properties", Section::Dependency),
             ("/$defs/Ready/properties", Section::Ready),
             ("/$defs/Live/properties", Section::Live),
+            ("/$defs/Port/properties", Section::Port),
             ("/$defs/Limits/properties", Section::Limits),
             ("/$defs/SoftAndHard/properties", Section::Limit),
             ("/$defs/Access/properties", Section::Access),

@@ -1,18 +1,20 @@
 //! One `[services.NAME]`, laid over `[defaults]`, as a typed entry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::desk::{Desk, one_of};
 use super::node::{Entry, Layer, Node, Place, Table, Value};
+use super::references::{self, Use};
 use super::words::{self, Section};
-use super::{Backoff, Name, Restart, Service, StopMode};
-use super::{command, dependencies, external, identity, kept, readiness, role, scrub, signal, watch};
+use super::{Backoff, Handover, Name, Replace, Restart, Service, StopMode};
+use super::{command, dependencies, external, handover, identity, kept, readiness, role, scrub, signal, watch};
 
 const BACKOFF: Backoff = Service::BACKOFF;
 const SIGTERM: i32 = 15;
 
-/// Variables that say who a run is; devsup sets them and nobody else.
-const MARKS: &[&str] = &["DEVSUP", "DEVSUP_SERVICE", "DEVSUP_RUN"];
+/// How listening sockets are passed (sd_listen_fds(3)).
+const PASSED: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
 /// What a service needs to know of the rest of the manifest.
 pub(super) struct Surroundings<'a> {
@@ -60,7 +62,9 @@ pub(super) fn read(
         inherit_aws: role.is_none()
             && get("inherit_aws").and_then(|node| desk.flag("inherit_aws", node)).unwrap_or(false),
         role,
-        ready: table.get("ready").and_then(|entry| readiness::ready(desk, entry)),
+        replace: get("replace").and_then(|node| replace(desk, node)).unwrap_or(Replace::Restart),
+        ports: desk.own_ports().1.iter().map(|(name, listed)| (name.clone(), listed.port.clone())).collect(),
+        ready: readiness::ready(desk, table.get("ready")),
         live: table.get("live").and_then(|entry| readiness::live(desk, entry)),
         logs: table.get("logs").map(|entry| kept::read(desk, entry)).unwrap_or_default(),
         watch: get("watch").map(|node| watch::read(desk, node)).unwrap_or_default(),
@@ -68,6 +72,7 @@ pub(super) fn read(
     };
     ending(desk, table, &mut service);
     identity::read(desk, table, &mut service);
+    handover::check(desk, head, table, &service);
     check_time_to_rotate(desk, table, &service);
     command.map(|_| service)
 }
@@ -89,7 +94,9 @@ fn ending(desk: &mut Desk<'_>, table: &Table, service: &mut Service) {
 /// A rotation must be over before the lease is: it begins at the latest at half of the lease's life.
 fn check_time_to_rotate(desk: &mut Desk<'_>, table: &Table, service: &Service) {
     let Some(role) = &service.role else { return };
-    if service.stop_timeout + service.ready_timeout() <= role.duration / 2 {
+    // Who is forwarded may finish first: at most `stop_timeout` once more.
+    let drain = if service.hands_over(Handover::Forward) { service.stop_timeout } else { Duration::ZERO };
+    if drain + service.stop_timeout + service.ready_timeout() <= role.duration / 2 {
         return;
     }
     let stop = table.get("stop_timeout").map(|entry| entry.node.place);
@@ -108,6 +115,9 @@ fn check_time_to_rotate(desk: &mut Desk<'_>, table: &Table, service: &Service) {
         (Some(place), None) | (None, Some(place)) => desk.warn(place, both).label(lives),
         (None, None) => return,
     };
+    if !drain.is_zero() {
+        draft.help("callers of a `forward` port may take `stop_timeout` to finish, before it is asked to stop");
+    }
     draft.help("while it is replaced, its credentials may expire; shorten it, or give the role a longer `duration`");
 }
 
@@ -117,7 +127,7 @@ fn env(desk: &mut Desk<'_>, table: &Table, has_role: bool) -> BTreeMap<String, S
     for (name, entry) in variables {
         check_variable(desk, name, entry.key, has_role);
         let value = match &entry.node.value {
-            Value::Text(_) => desk.text(name, &entry.node),
+            Value::Text(_) => desk.text_for(Use::Run, name, &entry.node),
             Value::Whole(number) => Some(number.to_string()),
             Value::Fraction(number) => Some(number.clone()),
             Value::Flag(flag) => Some(flag.to_string()),
@@ -136,13 +146,44 @@ fn env(desk: &mut Desk<'_>, table: &Table, has_role: bool) -> BTreeMap<String, S
 fn check_variable(desk: &mut Desk<'_>, name: &str, place: Place, has_role: bool) {
     if name.is_empty() || name.contains(['=', '\0']) {
         desk.refuse(place, "not a name of a variable").label("expected a name without `=`");
-    } else if MARKS.contains(&name) {
+    } else if references::MARKS.contains(&name) {
         desk.refuse(place, format!("`{name}` is set by devsup itself")).label("remove it");
+    } else if is_of_ports(desk, name) {
+        desk.refuse(place, format!("`{name}` is set by devsup itself"))
+            .label("it tells a run of the service's `ports`")
+            .help("remove it, or remove the port");
     } else if has_role && scrub::is_scrubbed(name) {
         desk.refuse(place, format!("`{name}` is set beside a role"))
             .label("devsup sets the AWS identity of a service with a `role`")
             .help("remove it, or remove `role`");
     }
+}
+
+fn is_of_ports(desk: &Desk<'_>, name: &str) -> bool {
+    let list = desk.own_ports().1;
+    let passed = list.values().any(|listed| listed.port.handover == Handover::Socket);
+    (passed && PASSED.contains(&name)) || references::variables(list).iter().any(|variable| variable == name)
+}
+
+fn replace(desk: &mut Desk<'_>, node: &Node) -> Option<Replace> {
+    let words = [("restart", Replace::Restart), ("overlap", Replace::Overlap)];
+    let foreign = [
+        ("rolling", "overlap"),
+        ("rolling-update", "overlap"),
+        ("rollingupdate", "overlap"),
+        ("start-first", "overlap"),
+        ("start_first", "overlap"),
+        ("blue-green", "overlap"),
+        ("zero-downtime", "overlap"),
+        ("graceful", "overlap"),
+        ("true", "overlap"),
+        ("stop-first", "restart"),
+        ("stop_first", "restart"),
+        ("recreate", "restart"),
+        ("stop", "restart"),
+        ("false", "restart"),
+    ];
+    desk.choice("replace", node, &words, &foreign)
 }
 
 fn restart(desk: &mut Desk<'_>, node: &Node) -> Option<Restart> {

@@ -3,7 +3,7 @@
 //! When the manifest is read they become marks that cannot be confused with what was meant literally: a NUL, which
 //! neither an argument nor a variable can hold.
 
-const OPEN: char = '\0';
+pub(super) const OPEN: char = '\0';
 const CLOSE: char = '}';
 
 /// The mark that stands for `${name}`.

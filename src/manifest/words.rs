@@ -1,4 +1,4 @@
-//! The words of the manifest: which keys each table knows, which come later, and what is said of a key that is not known.
+//! The words of the manifest: which keys each table knows, and what is said of a key that is not known.
 
 use super::elsewhere::{self, Foreign};
 
@@ -13,6 +13,7 @@ pub(super) enum Section {
     Dependency,
     Ready,
     Live,
+    Port,
     Limits,
     Limit,
     Access,
@@ -21,7 +22,7 @@ pub(super) enum Section {
     Sandbox,
 }
 
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     Section::Top,
     Section::Aws,
     Section::Service,
@@ -30,6 +31,7 @@ const SECTIONS: [Section; 14] = [
     Section::Dependency,
     Section::Ready,
     Section::Live,
+    Section::Port,
     Section::Limits,
     Section::Limit,
     Section::Access,
@@ -59,6 +61,8 @@ impl Section {
                 "stop_mode",
                 "stop_timeout",
                 "stop_command",
+                "replace",
+                "ports",
                 "ready",
                 "live",
                 "watch",
@@ -92,6 +96,7 @@ impl Section {
             Self::Dependency => &["condition", "restart"],
             Self::Ready => &["http", "tcp", "exec", "log", "notify", "fd", "timeout", "interval"],
             Self::Live => &["http", "tcp", "exec", "interval", "timeout", "failures"],
+            Self::Port => &["listen", "handover", "wait"],
             Self::Limits => {
                 &["as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack", "memory", "pids"]
             }
@@ -100,26 +105,6 @@ impl Section {
             Self::Logs => &["total", "file", "redact"],
             Self::AllLogs => &["max_total"],
             Self::Sandbox => &["lease", "buckets", "strict"],
-        }
-    }
-
-    /// Keys of the design that this version refuses by name.
-    pub(super) fn later(self) -> &'static [&'static str] {
-        match self {
-            Self::Service => &["ports", "replace"],
-            Self::Top
-            | Self::Aws
-            | Self::Role
-            | Self::Backoff
-            | Self::Dependency
-            | Self::Ready
-            | Self::Live
-            | Self::Limits
-            | Self::Limit
-            | Self::Access
-            | Self::Logs
-            | Self::AllLogs
-            | Self::Sandbox => &[],
         }
     }
 
@@ -134,6 +119,7 @@ impl Section {
             Self::Dependency => "`depends_on.NAME`",
             Self::Ready => "`ready`",
             Self::Live => "`live`",
+            Self::Port => "`[services.NAME.ports.NAME]`",
             Self::Limits => "`limits`",
             Self::Limit => "`limits.NAME`",
             Self::Access => "`[access]`",
@@ -152,6 +138,7 @@ impl Section {
             Self::Backoff => elsewhere::BACKOFF,
             Self::Ready => elsewhere::READY,
             Self::Live => elsewhere::LIVE,
+            Self::Port => elsewhere::PORT,
             Self::Limits => elsewhere::LIMITS,
             Self::Access => elsewhere::ACCESS,
             Self::Logs => elsewhere::LOGS,
@@ -163,13 +150,10 @@ impl Section {
 /// What is to be said of a key that the table does not have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A key of the design, for another day.
-    Later,
     /// People elsewhere say it so; here it is this.
     Ours {
         key: &'static str,
         note: &'static str,
-        later: bool,
     },
     /// A slip of the finger.
     Near(&'static str),
@@ -180,21 +164,18 @@ pub(super) enum Answer {
 
 /// Judges a key that `section` does not have.
 pub(super) fn answer(section: Section, key: &str) -> Answer {
-    if section.later().contains(&key) {
-        return Answer::Later;
-    }
     let bare = bare(key);
     if let Some((_, ours, note)) = section.foreign().iter().find(|(word, ..)| self::bare(word) == bare) {
-        return Answer::Ours { key: ours, note, later: section.later().contains(ours) };
+        return Answer::Ours { key: ours, note };
     }
     if let Some(near) = section.keys().iter().find(|known| self::bare(known) == bare) {
         return Answer::Near(near);
     }
-    let other = |section: &Section| section.keys().contains(&key) || section.later().contains(&key);
+    let other = |section: &Section| section.keys().contains(&key);
     if let Some(elsewhere) = SECTIONS.into_iter().filter(|other| *other != section).find(other) {
         return Answer::Elsewhere(elsewhere);
     }
-    match nearest(key, section.keys().iter().chain(section.later()).copied()) {
+    match nearest(key, section.keys().iter().copied()) {
         Some(near) => Answer::Near(near),
         None => Answer::Nothing,
     }
@@ -224,7 +205,7 @@ mod tests {
     fn every_foreign_word_leads_to_a_key_that_exists() {
         for section in SECTIONS {
             for (word, ours, _) in section.foreign() {
-                let known = section.keys().contains(ours) || section.later().contains(ours);
+                let known = section.keys().contains(ours);
                 let another = *ours == "services.local.toml" || (section == Section::Live && *ours == "ready");
                 assert!(known || another, "{word} leads to {ours}");
                 assert!(!section.keys().contains(word), "{word} is our own");
@@ -237,10 +218,11 @@ mod tests {
         assert_eq!(answer(Section::Service, "comand"), Answer::Near("command"));
         assert_eq!(answer(Section::Service, "workingDir"), Answer::Near("working_dir"));
         assert_eq!(answer(Section::Service, "region"), Answer::Elsewhere(Section::Aws));
-        assert_eq!(answer(Section::Service, "replace"), Answer::Later);
-        assert!(matches!(answer(Section::Service, "healthcheck"), Answer::Ours { key: "ready", later: false, .. }));
-        assert!(matches!(answer(Section::Service, "expose"), Answer::Ours { key: "ports", later: true, .. }));
+        assert!(matches!(answer(Section::Service, "healthcheck"), Answer::Ours { key: "ready", .. }));
+        assert!(matches!(answer(Section::Service, "expose"), Answer::Ours { key: "ports", .. }));
         assert!(matches!(answer(Section::Ready, "initialDelaySeconds"), Answer::Ours { key: "timeout", .. }));
+        assert_eq!(answer(Section::Service, "handover"), Answer::Elsewhere(Section::Port));
+        assert!(matches!(answer(Section::Service, "update_config"), Answer::Ours { key: "replace", .. }));
         assert_eq!(answer(Section::Ready, "failures"), Answer::Elsewhere(Section::Live));
         assert_eq!(answer(Section::Service, "zzzzzz"), Answer::Nothing);
     }
