@@ -61,6 +61,8 @@ impl Ps {
 
     async fn text(&self, context: &Context, connection: &Connection, watch: &Watch) -> Result<String, Failure> {
         let chosen = self.chosen(watch)?;
+        let looked = if self.services.is_empty() { Vec::new() } else { with_listeners(connection, &chosen).await };
+        let chosen = if looked.is_empty() { chosen } else { looked.iter().collect() };
         Ok(match (context.terminal.format, self.services.len(), chosen.as_slice()) {
             (Format::Json, _, _) => chosen.iter().map(json_line).collect(),
             (Format::Table, 1, [service]) => {
@@ -103,6 +105,19 @@ impl Ps {
         }
         if ended_well { Ok(Code::OK) } else { Err(gone()) }
     }
+}
+
+/// Asked one by one, a service also says who listens on its ports. One that has gone meanwhile is as it was.
+async fn with_listeners(connection: &Connection, chosen: &[&Service]) -> Vec<Service> {
+    let mut looked = Vec::new();
+    for service in chosen {
+        let asked = match service.ports.is_empty() {
+            true => None,
+            false => connection.client.get(&format!("/v1/services/{}", service.name)).await.ok(),
+        };
+        looked.push(asked.unwrap_or_else(|| (*service).clone()));
+    }
+    looked
 }
 
 /// The newest lines, as `logs` would show them; a log that cannot be read is no reason to show nothing else.
