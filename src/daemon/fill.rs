@@ -16,6 +16,14 @@ pub(super) struct Filled {
     pub(super) private: BTreeMap<String, Reserved>,
 }
 
+/// What a run's texts may refer to.
+struct Known {
+    /// Where this very run is asked, by the name of its port.
+    own: BTreeMap<String, Address>,
+    variables: Vec<(String, String)>,
+    texts: BTreeMap<String, String>,
+}
+
 impl World {
     pub(super) fn fill(&mut self, run: &RunId, service: &Service) -> Result<Filled, String> {
         let mut private = BTreeMap::new();
@@ -24,8 +32,13 @@ impl World {
             private.insert(name.clone(), reserved);
         }
         let numbers = private.iter().map(|(name, reserved)| (name.clone(), reserved.number)).collect();
-        let (service, variables) = self.filled(service, run.number, &numbers)?;
-        Ok(Filled { service: Arc::new(service), variables, private })
+        let known = self.known_to(service, run.number, &numbers)?;
+        let fill = |text: &str| {
+            let unknown = |name: String| format!("`${{{name}}}` is not known to it");
+            template::fill(text, &|name| known.texts.get(name).cloned()).map_err(unknown)
+        };
+        let service = Arc::new(with_texts(service, &known.own, &fill)?);
+        Ok(Filled { service, variables: known.variables, private })
     }
 
     /// As the run that is there has it, or as the next one would; nothing is taken for it.
@@ -35,16 +48,21 @@ impl World {
             Some((_, held)) => held.private.iter().map(|(name, reserved)| (name.clone(), reserved.number)).collect(),
             None => BTreeMap::new(),
         };
-        let (service, variables) = self.filled(service, run, &numbers)?;
-        Ok(Filled { service: Arc::new(service), variables, private: BTreeMap::new() })
+        let known = self.known_to(service, run, &numbers)?;
+        // What only a run has stays as it was written.
+        let written = |name: &str| Some(known.texts.get(name).cloned().unwrap_or_else(|| format!("${{{name}}}")));
+        let mut service = service.clone();
+        service.command = service
+            .command
+            .map(|command| command_with(&command, &|text| template::fill(text, &written)))
+            .transpose()?;
+        for value in service.env.values_mut() {
+            *value = template::fill(value, &written)?;
+        }
+        Ok(Filled { service: Arc::new(service), variables: known.variables, private: BTreeMap::new() })
     }
 
-    fn filled(
-        &mut self,
-        service: &Service,
-        run: u32,
-        private: &BTreeMap<String, u16>,
-    ) -> Result<(Service, Vec<(String, String)>), String> {
+    fn known_to(&mut self, service: &Service, run: u32, private: &BTreeMap<String, u16>) -> Result<Known, String> {
         let own = self.addresses(service, private)?;
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         known.insert("DEVSUP".into(), super::asks::own_path().display().to_string());
@@ -63,11 +81,7 @@ impl World {
                 known.insert(reference, place.to_string());
             }
         }
-        let fill = |text: &str| {
-            let unknown = |name: String| format!("`${{{name}}}` is not known to it");
-            template::fill(text, &|name| known.get(name).cloned()).map_err(unknown)
-        };
-        Ok((with_texts(service, &own, &fill)?, variables))
+        Ok(Known { own, variables, texts: known })
     }
 
     /// Where this very run is asked, by the name of its port.

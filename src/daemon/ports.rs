@@ -198,7 +198,7 @@ impl Ports {
 
 impl World {
     pub(super) fn claim(&mut self, service: &Service) -> Event {
-        let alone = !self.runs.keys().any(|run| run.service == service.name);
+        let alone = self.none_lives(&service.name);
         let trouble = self.ports.take(service, self.brought.folder.id(), alone);
         match &trouble {
             None => drop(self.ports.held.remove(&service.name)),
@@ -210,12 +210,16 @@ impl World {
         Event::Ports { service: service.name.clone(), trouble }
     }
 
+    fn none_lives(&self, service: &Name) -> bool {
+        !self.runs.iter().any(|(run, held)| run.service == *service && !held.gone)
+    }
+
     pub(super) fn ports_again(&mut self, name: &Name) {
         let Some(rounds) = self.ports.held.get_mut(name) else { return };
         *rounds += 1;
         let pause = (AGAIN * *rounds).min(AGAIN_MOST);
         let Some(service) = self.manifest.services.get(name).cloned() else { return self.ports.let_go(name) };
-        let alone = !self.runs.keys().any(|run| run.service == *name);
+        let alone = self.none_lives(name);
         let trouble = self.ports.take(&service, self.brought.folder.id(), alone);
         match &trouble {
             None => drop(self.ports.held.remove(name)),
