@@ -116,11 +116,8 @@ fn ip(host: &str, port: &str) -> Result<IpAddr, Wrong> {
         return Err(Wrong { label: label.into(), mend: good.then(|| format!("0.0.0.0:{port}")) });
     }
     // docker's `8001:80`, `127.0.0.1:8001:80`
-    let published = host.rsplit(':').next().unwrap_or_default();
-    if digits(port)
-        && digits(published)
-        && host.trim_end_matches(published).trim_end_matches(':').parse::<Ipv6Addr>().is_err()
-    {
+    let of_docker = |(ip, port): (&str, &str)| digits(port) && ip.parse::<Ipv4Addr>().is_ok();
+    if digits(port) && (digits(host) || host.rsplit_once(':').is_some_and(of_docker)) {
         let mend = if digits(host) { local(host) } else { host.to_owned() };
         let label = "a service has no network of its own here: there is one port, not a pair";
         return Err(wrong(label, Some(&mend).map(String::as_str).filter(|mend| is_good(mend))));

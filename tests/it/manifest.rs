@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use devsup::manifest::{
-    Check, Colour, Command, Condition, Loaded, Manifest, Probe, Problems, Restart, Source, Trust, load, print,
-    read_env_files, schema,
+    Check, Colour, Command, Condition, Loaded, Manifest, Probe, Problems, Restart, Source, Target, Trust, load, print,
+    read_env_files, schema, template,
 };
 
 use crate::place::sources;
@@ -376,6 +376,41 @@ fn what_others_may_write_is_refused_unless_insecure() {
     assert!(of_ours(&text) && text.contains("mode 0666") && text.contains("--insecure-manifest"), "{text}");
     let loaded = read_as(&file, Trust::Insecure).expect("said, and gone on with");
     assert!(loaded.warnings.iter().any(|warning| of_ours(warning.title())));
+}
+
+/// A fixed address of another service is a part of what the text means; a free one is filled by the run.
+#[test]
+fn a_port_that_moved_changes_who_names_it() {
+    let with = |listen: &str| {
+        let text = format!(
+            "[services.a]\ncommand = \"./a ${{ports.b.http}}\"\n[services.b]\ncommand = \"./b\"\nports.http = \"{listen}\"\n"
+        );
+        manifest_in("/", &text)
+    };
+    assert_eq!(with("127.0.0.1:1").argv(), ["./a", "127.0.0.1:1"]);
+    assert_ne!(with("127.0.0.1:1"), with("127.0.0.1:2"));
+    let free = with("127.0.0.1:auto").argv()[1].clone();
+    assert_eq!(template::shown(&free), "${ports.b.http}");
+    let known = |name: &str| (name == "ports.b.http").then(|| "127.0.0.1:9".to_owned());
+    assert_eq!(template::fill(&free, &known).as_deref(), Ok("127.0.0.1:9"));
+}
+
+#[test]
+fn a_service_that_says_nothing_is_asked_at_its_port() {
+    let port = |handover: &str| format!("{{ listen = \"127.0.0.1:1\", handover = \"{handover}\" }}");
+    let check = |ports: &str| {
+        let ready = manifest_in("/", &format!("[services.a]\ncommand = \"./a\"\nports = {{ {ports} }}\n")).ready;
+        ready.map(|ready| ready.check)
+    };
+    let own = |name: &str| Some(Check::Probe(Probe::Tcp(Target::Own(name.into()))));
+    assert_eq!(check(&format!("web = {}", port("none"))), own("web"));
+    assert_eq!(check(&format!("web = {}", port("forward"))), own("web"));
+    assert_eq!(check(&format!("web = {}", port("socket"))), None);
+    assert_eq!(check("web = \"run/a.sock\""), None);
+    assert_eq!(check("web = { listen = \"run/a.sock\", handover = \"forward\" }"), own("web"));
+    assert_eq!(check("a = \"127.0.0.1:1\", http = \"127.0.0.1:2\""), own("http"));
+    assert_eq!(check("a = \"127.0.0.1:1\", z = \"127.0.0.1:2\""), own("a"));
+    assert_eq!(check(&format!("http = {}, z = \"127.0.0.1:2\"", port("socket"))), own("z"));
 }
 
 #[test]

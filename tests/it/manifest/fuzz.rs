@@ -38,6 +38,27 @@ fn scraps() -> impl Strategy<Value = String> {
             "log",
             "fd",
             "condition",
+            "ports",
+            "[services.a.ports]",
+            "[services.b.ports.http]",
+            "listen",
+            "handover",
+            "wait",
+            "replace",
+            "\"overlap\"",
+            "\"forward\"",
+            "\"socket\"",
+            "\"127.0.0.1:auto\"",
+            "\"[::]:80\"",
+            "\"localhost:1\"",
+            "\"run/a.sock\"",
+            "\"/health\"",
+            "${PORT}",
+            "${PORT_HTTP}",
+            "${ports.a.http}",
+            "${ports.b.http.port}",
+            "${DEVSUP_RUN}",
+            ":",
             "[access]",
             "look",
             "\"http://[::1]\"",
@@ -85,6 +106,38 @@ fn scraps() -> impl Strategy<Value = String> {
     proptest::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
 }
 
+/// Texts that are nearly addresses, each as a port of a service and as whom its probe asks.
+fn addresses() -> impl Strategy<Value = String> {
+    let scrap = proptest::sample::select(vec![
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "[",
+        "]",
+        "::",
+        ":",
+        "/",
+        "/tcp",
+        "//",
+        "unix:",
+        "auto",
+        "0",
+        "80",
+        "65536",
+        "+",
+        "*",
+        "é",
+        " ",
+        "${PORT}",
+        "${ports.a.b}",
+        "$",
+        "}",
+        ".",
+        "-",
+    ]);
+    proptest::collection::vec(scrap, 0..6).prop_map(|scraps| scraps.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -97,6 +150,25 @@ proptest! {
                 prop_assert!(problems.render(Colour::Plain).contains("; nothing was started"));
                 prop_assert!(problems.count() > 0);
             }
+        }
+    }
+
+    #[test]
+    fn no_port_makes_the_reader_panic(listen in addresses(), probe in addresses(), handover in "none|socket|forward") {
+        let text = format!(
+            "[services.a]\ncommand = \"./a {listen}\"\nready.tcp = \"{probe}\"\n\
+             ports.b = {{ listen = \"{listen}\", handover = \"{handover}\" }}\n",
+        );
+        let (_folder, file) = write(&text);
+        match read(&file) {
+            Ok(loaded) => {
+                let printed = print(&loaded);
+                prop_assert!(!printed.contains('\0'), "{}", printed);
+                fs::write(&file, &printed).expect("a manifest");
+                let again = read(&file).expect("what is printed can be read");
+                prop_assert_eq!(&again.manifest.services["a"], &loaded.manifest.services["a"]);
+            }
+            Err(problems) => prop_assert!(!problems.render(Colour::Plain).contains('\0')),
         }
     }
 
