@@ -66,8 +66,12 @@ fn own_http(desk: &mut Desk<'_>, place: Place, path: &str) -> Option<String> {
         Err(names) => quoted(names.into_iter()),
     };
     let whole = format!("or write it in full: `http = \"http://127.0.0.1:PORT{path}\"`");
+    let external = desk.externals.contains(&service);
     let draft = desk.refuse(place, "`http` is a path alone");
-    if several.is_empty() {
+    if external {
+        draft.label(format!("an external service has no ports: somebody else runs `{service}`"));
+        draft.help(whole.trim_start_matches("or "));
+    } else if several.is_empty() {
         draft.label(format!("it asks a port of the service itself, and `{service}` has none of TCP"));
         draft.help(format!("say in `[services.{service}.ports]` where it listens, {whole}"));
     } else {

@@ -25,6 +25,8 @@ pub(super) struct Desk<'a> {
     pub(super) secrets: BTreeSet<String>,
     /// Of every service, by name; read before anything that may refer to them.
     pub(super) ports: BTreeMap<String, PortList>,
+    /// Services that somebody else runs.
+    pub(super) externals: BTreeSet<String>,
     /// The service that is being read.
     subject: Option<String>,
 }
@@ -38,6 +40,7 @@ impl<'a> Desk<'a> {
             found: Vec::new(),
             secrets: BTreeSet::new(),
             ports: BTreeMap::new(),
+            externals: BTreeSet::new(),
             subject: None,
         }
     }

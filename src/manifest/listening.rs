@@ -120,7 +120,7 @@ fn ip(host: &str, port: &str) -> Result<IpAddr, Wrong> {
     if digits(port) && (digits(host) || host.rsplit_once(':').is_some_and(of_docker)) {
         let mend = if digits(host) { local(host) } else { host.to_owned() };
         let label = "a service has no network of its own here: there is one port, not a pair";
-        return Err(wrong(label, Some(&mend).map(String::as_str).filter(|mend| is_good(mend))));
+        return Err(Wrong { label: label.into(), mend: Some(mend).filter(|mend| is_good(mend)) });
     }
     if host.contains(':') {
         let label = "an IPv6 address stands in brackets: `[::1]:8001`";

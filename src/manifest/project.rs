@@ -54,6 +54,7 @@ fn ports(desk: &mut Desk<'_>, merged: &BTreeMap<String, (Place, Table)>, externa
         let list = entry.map(|entry| desk.about(service, |desk| port_list::read(desk, entry))).unwrap_or_default();
         desk.ports.insert(service.clone(), list);
     }
+    desk.externals.clone_from(externals);
     clashes::check(desk);
 }
 
