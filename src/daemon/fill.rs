@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::world::World;
-use crate::manifest::{Address, Check, Command, Handover, HttpUrl, Probe, Service, Target, template};
+use crate::manifest::{Address, Check, Command, Handover, HttpUrl, Port, Probe, Service, Target, template};
 use crate::ports::{PortId, Reserved};
 use crate::supervisor::RunId;
 
@@ -115,10 +115,7 @@ fn reachable(ip: std::net::IpAddr) -> String {
 
 /// `PORT_HTTP` for each, and `PORT` for the only one.
 fn variables(own: &BTreeMap<String, Address>) -> Vec<(String, String)> {
-    let named = own.iter().map(|(name, at)| {
-        let name = name.to_ascii_uppercase().replace('-', "_");
-        (format!("PORT_{name}"), at.port.to_string())
-    });
+    let named = own.iter().map(|(name, at)| (Port::variable(name), at.port.to_string()));
     let mut variables: Vec<(String, String)> = named.collect();
     if let [(_, number)] = &variables[..] {
         variables.push(("PORT".into(), number.clone()));

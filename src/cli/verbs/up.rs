@@ -26,7 +26,7 @@ use crate::control::api::{Done, UpRequest, Watch};
 use crate::control::{
     Client, Found, Launched, Start, become_system, launch, list as list_own, list_system, state_folder,
 };
-use crate::manifest::{Loaded, Name};
+use crate::manifest::{Loaded, Name, template};
 use crate::supervisor::By;
 use crate::sys::{clock, users};
 
@@ -136,7 +136,7 @@ impl Up {
                 continue;
             }
             let role = service.role.as_ref().map_or_else(String::new, |role| format!("  as {}", role.arn));
-            let command = shell_words::join(service.argv());
+            let command = shell_words::join(service.argv().iter().map(|word| template::shown(word)));
             context.terminal.print(&format!("would start  {name}  {command}{role}\n"))?;
         }
         Ok(Code::OK)
