@@ -229,7 +229,7 @@ fn no_line_is_lost_doubled_or_torn() {
     project.up_sandbox();
     let logs = project.state().expect("it is up").join("logs");
     let services = (0..SERVICES).map(|at| Name::new(&format!("s{at}"))).collect();
-    let query = Query { logs: logs.clone(), services, tail: None, follow: true, filter: Filter::default() };
+    let query = Query { logs: logs.clone(), services, tail: None, follow: true, all: false, filter: Filter::default() };
     let reader = Reader::open(query).expect("opened");
     let progress = Arc::new(Progress::default());
     let (open, checked, counters) = (BTreeMap::new(), BTreeMap::new(), project.path("counters"));

@@ -79,7 +79,14 @@ struct Shown {
 /// All runs' lines, each run's own.
 fn runs(folder: &Path) -> std::collections::BTreeMap<u32, Shown> {
     let logs = folder.parent().expect("the project's").to_owned();
-    let query = Query { logs, services: vec![Name::new("a")], tail: None, follow: false, filter: Filter::default() };
+    let query = Query {
+        logs,
+        services: vec![Name::new("a")],
+        tail: None,
+        follow: false,
+        all: false,
+        filter: Filter::default(),
+    };
     let mut reader = Reader::open(query).expect("opened");
     let mut runs = std::collections::BTreeMap::new();
     while let Some(entry) = reader.next(None).expect("read") {
