@@ -164,7 +164,9 @@ fn what_both_who_were_killed_left_without_a_record_is_shown() {
     let live = fs::canonicalize(folder(&project).join("current")).expect("a live one");
     OpenOptions::new().append(true).open(live).expect("opened").write_all(b"the very last\n").expect("written");
     let said = project.devsup(&["logs", "a", "-n", "2"]).ok();
-    assert!(said.stdout.ends_with("recovered, written as its keeper was killed ──\na | the very last\n"), "{said:#?}");
+    let end = "recovered, written as its keeper was killed ──\na | the very last\n\
+               ── a ended: its keeper was killed · run 1 ──\n";
+    assert!(said.stdout.ends_with(end), "{said:#?}");
     // What the dead have left running is ended by the next.
     project.devsup(&["up", "-d", "--wait"]).ok();
 }
