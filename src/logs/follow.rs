@@ -270,7 +270,7 @@ impl Follow {
     /// A log that nobody ended and nobody will is given an end, once all of it was shown. Says whether it is to be shown.
     fn mourn(&self, run: &mut Run, alive: Option<&Alive>) -> bool {
         let done = run.ended || run.mourned || run.unseen || self.next_part(run.number).is_some();
-        if done || !alive.is_some_and(|alive| !alive(&self.name, run.number)) {
+        if done || alive.is_none_or(|alive| alive(&self.name, run.number)) {
             return false;
         }
         let Some(cursor) = &run.cursor else { return false };

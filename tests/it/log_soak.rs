@@ -1,7 +1,7 @@
 //! Ten services write numbered lines while they are restarted, killed and rotated, and one follower reads them all: none is
 //! lost, doubled or torn.
 //!
-//! 200 MB as it stands; `DEVSUP_LOG_SOAK=2GB` and more by that variable. Each line is counted as it comes, and old files go by
+//! 200 MB as it stands; `DEVSUP_LOG_SOAK=2GB` and more by that variable, with `--profile soak` for the large ones. Each line is counted as it comes, and old files go by
 //! `logs.total`, so the disk holds no more for 100 GB than for one. On a machine where the follower gets too little to keep pace,
 //! the services are halted until it is there.
 

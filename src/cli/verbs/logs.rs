@@ -49,7 +49,7 @@ pub(crate) struct Logs {
     /// Without `name | `
     #[arg(long)]
     no_log_prefix: bool,
-    /// From then on: `10m` ago, `14:05`, or RFC 3339
+    /// From then on, lines that had begun included: `10m` ago, `14:05`, or RFC 3339
     #[arg(long, value_name = "T")]
     since: Option<Moment>,
     /// Up to then
@@ -58,7 +58,7 @@ pub(crate) struct Logs {
     /// Only lines that match; without capitals in it, case does not matter
     #[arg(short = 'g', long, value_name = "RE")]
     grep: Option<String>,
-    /// Of one run only
+    /// Of one run only; with --path, its files
     #[arg(long, value_name = "N", value_parser = run_number, conflicts_with = "follow")]
     run: Option<u32>,
     /// Of the run before the newest one: what it said before it was replaced or crashed
@@ -70,7 +70,7 @@ pub(crate) struct Logs {
     /// Only what it wrote to its standard error
     #[arg(long)]
     stderr: bool,
-    /// Print where the log is, and nothing else
+    /// Print where the log is, and nothing else; of no service, the folder of all
     #[arg(long, conflicts_with_all = ["follow", "tail", "timestamps", "since", "until", "grep", "previous", "stdout", "stderr"])]
     path: bool,
 }

@@ -70,8 +70,10 @@ fn a_line_without_end_costs_its_keeper_no_memory() {
         if got == 0 {
             break;
         }
-        read += buffer[..got].iter().filter(|byte| **byte == b'x').count() as u64;
-        ends += buffer[..got].iter().filter(|byte| **byte == b'\n').count();
+        for byte in &buffer[..got] {
+            read += u64::from(*byte == b'x');
+            ends += u32::from(*byte == b'\n');
+        }
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or(most, str::to_owned);
     }
