@@ -1,39 +1,43 @@
-//! The logs of a foreground `up`: a thread that reads the files itself, at its own pace, and prints.
+//! The logs of a foreground `up`: a thread that reads the files itself, at its own pace, and prints. While nothing is written
+//! it sleeps.
 
-use std::io::{self, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, BufWriter, PipeReader, PipeWriter, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::logs::show::Printer;
-use crate::logs::{Query, Reader};
-
-/// How long a pause in the logs may hide that we are to end. Not a poll: it only bounds one blocking read.
-const GLANCE: Duration = Duration::from_millis(200);
+use crate::logs::{Alive, Query, Reader};
+use crate::sys::poll::{self, For};
 
 pub(crate) struct Follower {
-    finish: Arc<AtomicBool>,
+    /// Closed when we are to end.
+    finish: PipeWriter,
     /// Answers once: how the thread ended.
     pub over: oneshot::Receiver<io::Result<()>>,
+    /// Something a person should know about how files are followed.
+    pub notice: Option<String>,
 }
 
 impl Follower {
-    pub(crate) fn start(query: Query, printer: Printer) -> io::Result<Self> {
-        let finish = Arc::new(AtomicBool::new(false));
+    pub(crate) fn start(query: Query, alive: Box<Alive>, printer: Printer) -> io::Result<Self> {
+        let reader = Reader::open(query)?.alive(alive);
+        let notice = reader.notice().map(str::to_owned);
+        let woken = reader.wakes()?;
+        let (asked, finish) = io::pipe()?;
         let (tell, over) = oneshot::channel();
-        let asked = Arc::clone(&finish);
+        let printing = Printing { reader, printer, woken, asked };
         std::thread::Builder::new().name("logs".into()).spawn(move || {
             // Nobody listens any more when a second Ctrl-C has ended the command.
-            tell.send(print(query, printer, &asked)).ok();
+            tell.send(printing.run()).ok();
         })?;
-        Ok(Self { finish, over })
+        Ok(Self { finish, over, notice })
     }
 
     /// Prints what is still to be read, then ends; whoever reads our output may take two seconds.
     pub(crate) async fn finish(self) -> io::Result<()> {
-        self.finish.store(true, Ordering::Release);
+        drop(self.finish);
         match tokio::time::timeout(Duration::from_secs(2), self.over).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(_)) | Err(_) => Ok(()),
@@ -41,21 +45,44 @@ impl Follower {
     }
 }
 
-fn print(query: Query, mut printer: Printer, finish: &AtomicBool) -> io::Result<()> {
-    let mut reader = Reader::open(query)?;
-    let mut lines = Vec::new();
-    loop {
-        let last = finish.load(Ordering::Acquire);
-        match reader.next(Some(GLANCE))? {
-            Some(entry) => {
-                printer.line(&entry, &mut lines);
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(&lines)?;
-                stdout.flush()?;
-                lines.clear();
+struct Printing {
+    reader: Reader,
+    printer: Printer,
+    woken: Option<OwnedFd>,
+    asked: PipeReader,
+}
+
+impl Printing {
+    fn run(mut self) -> io::Result<()> {
+        loop {
+            self.print()?;
+            let mut waits = vec![(self.asked.as_fd(), For::Reading)];
+            waits.extend(self.woken.as_ref().map(|woken| (woken.as_fd(), For::Reading)));
+            let out = io::stdout();
+            waits.push((out.as_fd(), For::HangUp));
+            let ready = poll::wait(&waits, self.reader.look_within())?;
+            if ready.last() == Some(&true) {
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
-            None if last => return Ok(()),
-            None => {}
+            let last = ready.first() == Some(&true);
+            if last || !ready.contains(&true) {
+                self.reader.look_again()?;
+            }
+            if last {
+                return self.print();
+            }
         }
+    }
+
+    /// All that there is now: in large pieces, and out when there is nothing more to read.
+    fn print(&mut self) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        let mut lines = Vec::new();
+        while let Some(entry) = self.reader.next(Some(Duration::ZERO))? {
+            self.printer.line(&entry, &mut lines);
+            out.write_all(&lines)?;
+            lines.clear();
+        }
+        out.flush()
     }
 }

@@ -11,36 +11,46 @@
 use std::fs;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 
+use super::audience::Audience;
 use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::project::{Watching, locate};
 use crate::control::Client;
-use crate::daemon::watched;
+use crate::daemon::{keeper_lives, watched};
 use crate::logs::show::Printer;
-use crate::logs::{Query, Reader};
+use crate::logs::{Alive, Query, Reader};
 use crate::sys::clock;
 
 /// Between two looks for a daemon, however much is written meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Prints until the project goes down. What is said of it goes to stderr.
-pub(crate) async fn follow(context: &Context, lock: PathBuf, query: Query, printer: Printer) -> Result<(), Failure> {
+/// Prints until the project goes down. What is said of it goes to stderr. `folder`: the project's.
+pub(crate) async fn follow(context: &Context, folder: &Path, query: Query, printer: Printer) -> Result<(), Failure> {
+    let lock = folder.join("lock");
     let last = fs::read(&lock).ok();
-    let reader = Reader::open(query).map_err(unreadable)?;
+    let alive = alive(folder, &query.logs, true);
+    let reader = Reader::open(query).map_err(unreadable)?.alive(alive);
     if let Some(notice) = reader.notice() {
         context.terminal.say(notice);
     }
     let woken = reader.wakes().and_then(|fd| fd.map(watched).transpose()).map_err(unreadable)?;
     let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let (daemon, looked, owed) = (None, Duration::ZERO, false);
-    let mut new = Followed { context, reader, printer, woken, out, daemon, lock, last, looked, owed };
+    let audience = Audience::of_stdout();
+    let mut new = Followed { context, reader, printer, woken, out, audience, daemon, lock, last, looked, owed };
     new.look_for_daemon().await;
     new.run().await
+}
+
+/// Whether keepers live, by the locks in the project's folder. `up`: there may be a daemon.
+pub(crate) fn alive(folder: &Path, logs: &Path, up: bool) -> Box<Alive> {
+    let (locks, logs) = (folder.join("services"), logs.to_owned());
+    Box::new(move |name, run| keeper_lives(&locks, &logs, name.as_str(), run, up))
 }
 
 /// Of a read that fails.
@@ -54,6 +64,7 @@ struct Followed<'a> {
     printer: Printer,
     woken: Option<AsyncFd<OwnedFd>>,
     out: BufWriter<StdoutLock<'a>>,
+    audience: Audience,
     daemon: Option<Daemon>,
     lock: PathBuf,
     /// What stood in the lock when there was last a daemon that we know of.
@@ -76,6 +87,7 @@ enum Turn {
     Down(String),
     /// Without a word.
     DaemonGone,
+    ReaderLeft(Failure),
 }
 
 impl Followed<'_> {
@@ -101,6 +113,7 @@ impl Followed<'_> {
                     self.context.terminal.say(format_args!("{name} went down"));
                     return Ok(());
                 }
+                Turn::ReaderLeft(failure) => return Err(failure),
                 Turn::DaemonGone => {
                     self.last = fs::read(&self.lock).ok();
                     let what = "devsup's daemon has ended unexpectedly; here it goes on when there is another";
@@ -151,6 +164,7 @@ impl Followed<'_> {
             () = written => Turn::Written,
             () = due => Turn::LookAgain,
             turn = daemon => turn,
+            failure = self.audience.left() => Turn::ReaderLeft(failure),
         };
         if matches!(turn, Turn::DaemonGone) {
             self.daemon = None;

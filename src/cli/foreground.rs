@@ -1,11 +1,12 @@
 //! A foreground `up` once its services are on their way: shows their logs and what becomes of them, hears Ctrl-C, and
 //! knows when to end. Called by `up` only.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::context::Context;
 use super::failure::{Code, Failure, Kind};
 use super::follow::Follower;
+use super::followed::{alive, unreadable};
 use super::news::News;
 use super::outcome::{Goal, troubles};
 use super::paint::Paint;
@@ -81,7 +82,8 @@ impl<'a> Foreground<'a> {
     }
 
     /// Shows what is written from `from_ns` on.
-    pub(crate) fn follow(&mut self, logs: PathBuf, from_ns: i64) -> Result<(), Failure> {
+    pub(crate) fn follow(&mut self, folder: &Path, from_ns: i64) -> Result<(), Failure> {
+        let logs = folder.join("logs");
         let names: Vec<Name> = self.names.iter().map(|name| Name::new(name)).collect();
         let style = Style {
             format: self.context.terminal.log_format(),
@@ -92,10 +94,13 @@ impl<'a> Foreground<'a> {
         };
         let printer = Printer::new(style, &names);
         let filter = Filter { since: Some(from_ns), ..Filter::default() };
-        let query = Query { logs, services: names, tail: None, follow: true, filter };
-        let started = Follower::start(query, printer);
-        self.follower =
-            Some(started.map_err(|error| Failure::new(Kind::Failed, "no thread for the logs").cause(error))?);
+        let alive = alive(folder, &logs, true);
+        let query = Query { logs, services: names, tail: None, follow: true, all: false, filter };
+        let follower = Follower::start(query, alive, printer).map_err(unreadable)?;
+        if let Some(notice) = &follower.notice {
+            self.context.terminal.say(notice);
+        }
+        self.follower = Some(follower);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 mod args;
 mod attached;
+mod audience;
 mod aws_config;
 mod context;
 mod daemon_log;

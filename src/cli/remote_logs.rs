@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use super::audience::Audience;
 use super::failure::Failure;
 use crate::control::{Client, Lines};
 use crate::logs::Query;
@@ -18,7 +19,7 @@ pub(crate) async fn open(client: &Client, query: &Query) -> Result<Lines, Failur
     if let Some(lines) = query.tail {
         path.extend(["&tail=", &lines.to_string()]);
     }
-    for service in &query.services {
+    for service in query.services.iter().filter(|_| !query.all) {
         path.extend(["&service=", service.as_str()]);
     }
     let mut filter = form_urlencoded::Serializer::new(String::new());
@@ -31,7 +32,13 @@ pub(crate) async fn open(client: &Client, query: &Query) -> Result<Lines, Failur
 pub(crate) async fn print(client: &Client, query: &Query, mut printer: Printer) -> Result<(), Failure> {
     let mut lines = open(client, query).await?;
     let mut text = Vec::new();
-    while let Some(line) = lines.next().await? {
+    let audience = Audience::of_stdout();
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line?,
+            failure = audience.left() => return Err(failure),
+        };
+        let Some(line) = line else { return Ok(()) };
         if let Some(entry) = entry(&line) {
             printer.line(&entry, &mut text);
         }
@@ -40,5 +47,4 @@ pub(crate) async fn print(client: &Client, query: &Query, mut printer: Printer) 
         stdout.flush()?;
         text.clear();
     }
-    Ok(())
 }

@@ -41,6 +41,12 @@ impl FromStr for Tail {
     }
 }
 
+/// Runs are counted from 1.
+pub(crate) fn run_number(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected the number of a run, such as `4`: `devsup ps SVC` shows the last ones".to_owned())
+}
+
 /// A moment in the past: `10m` (ago), `14:05` (the last time the clock showed it), or RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {

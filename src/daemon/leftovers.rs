@@ -14,6 +14,7 @@ use super::watched::watched;
 use super::world::{Fact, Occupier, World};
 use crate::control::paths::private_folder;
 use crate::keeper::{Force, Marked, end_marked, find_marked};
+use crate::logs::last_run;
 use crate::manifest::Name;
 use crate::supervisor::{Event, Mono, RunId};
 use crate::sys::lock::Lock;
@@ -46,12 +47,15 @@ impl HolderInfo {
     }
 }
 
-/// Does the keeper of this run live, as far as the service's lock says? For a project that is down: a daemon that starts a run
-/// writes it there a moment later. `locks`: the folder they are in.
-pub fn keeper_lives(locks: &Path, service: &str, run: u32) -> bool {
+/// Does the keeper of this run live, as far as the service's lock says? `locks`: the folder they are in. `up`: there is a
+/// daemon, which writes a run there a moment after it has begun; of the newest one no word is no word of its end.
+pub fn keeper_lives(locks: &Path, logs: &Path, service: &str, run: u32, up: bool) -> bool {
     let text = std::fs::read_to_string(locks.join(format!("{service}.lock"))).unwrap_or_default();
-    let holders: Vec<HolderInfo> = serde_json::from_str(&text).unwrap_or_default();
-    holders.iter().any(|holder| holder.run == run && holder.alive())
+    let Ok(holders) = serde_json::from_str::<Vec<HolderInfo>>(&text) else { return up };
+    match holders.iter().find(|holder| holder.run == run) {
+        Some(holder) => holder.alive(),
+        None => up && run >= last_run(&logs.join(service)),
+    }
 }
 
 /// The living daemon of this very project whose state folder was taken away under it, so that its lock and its socket are

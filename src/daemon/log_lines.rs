@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::leftovers::keeper_lives;
 use super::watched::watched;
 use super::world::World;
 use crate::control::LogsWanted;
@@ -28,6 +30,7 @@ struct Reading {
     reader: Option<Reader>,
     printer: Printer,
     query: Query,
+    locks: PathBuf,
     /// It was asked to look again without having been woken.
     again: bool,
     _place: SemaphorePermit<'static>,
@@ -56,9 +59,10 @@ impl World {
         let style = Style { format: Format::Json, prefix: false, times: false, color: false, terminal: false };
         let printer = Printer::new(style, &services);
         let filter = Filter::of(&wanted.filter).map_err(|error| Failed::new(FailedKind::Usage, error))?;
-        let query =
-            Query { logs: self.brought.folder.logs(), services, tail: wanted.tail, follow: wanted.follow, filter };
-        let reading = Reading { reader: None, printer, query, again: false, _place: place };
+        let (logs, all) = (self.brought.folder.logs(), wanted.services.is_empty());
+        let query = Query { logs, services, tail: wanted.tail, follow: wanted.follow, all, filter };
+        let locks = self.brought.folder.path().join("services");
+        let reading = Reading { reader: None, printer, query, locks, again: false, _place: place };
         Ok(unfold((reading, None), |(reading, woken)| Box::pin(next(reading, woken))))
     }
 }
@@ -117,10 +121,16 @@ async fn sleep(woken: &mut Woken, within: Option<Duration>) -> bool {
 }
 
 impl Reading {
+    fn open(&self) -> std::io::Result<Reader> {
+        let (locks, logs) = (self.locks.clone(), self.query.logs.clone());
+        let alive = move |name: &Name, run| keeper_lives(&locks, &logs, name.as_str(), run, true);
+        Ok(Reader::open(self.query.clone())?.alive(Box::new(alive)))
+    }
+
     fn piece(&mut self) -> std::io::Result<Piece> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::open(self.query.clone())?,
+            None => self.open()?,
         };
         if std::mem::take(&mut self.again) {
             reader.look_again()?;

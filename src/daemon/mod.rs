@@ -61,7 +61,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use self::await_empty::await_empty;
 pub use self::leftovers::keeper_lives;
-pub(crate) use self::watched::watched;
+pub(crate) use self::watched::{watched, watched_for};
 pub use crate::control::{Answered, Start};
 
 use self::begin::{Begun, Starter, begin};

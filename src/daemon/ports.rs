@@ -198,8 +198,7 @@ impl Ports {
 
 impl World {
     pub(super) fn claim(&mut self, service: &Service) -> Event {
-        let alone = self.none_lives(&service.name);
-        let trouble = self.ports.take(service, self.brought.folder.id(), alone);
+        let trouble = self.take_ports(service);
         match &trouble {
             None => drop(self.ports.held.remove(&service.name)),
             Some(_) => {
@@ -210,8 +209,17 @@ impl World {
         Event::Ports { service: service.name.clone(), trouble }
     }
 
-    fn none_lives(&self, service: &Name) -> bool {
-        !self.runs.iter().any(|(run, held)| run.service == *service && !held.gone)
+    fn take_ports(&mut self, service: &Service) -> Option<String> {
+        let alone = !self.runs.iter().any(|(run, held)| run.service == service.name && !held.gone);
+        let routed: Vec<(PortId, u32)> = self.ports.routes.iter().map(|(id, run)| (id.clone(), *run)).collect();
+        let trouble = self.ports.take(service, self.brought.folder.id(), alone);
+        // One that moved takes its callers to the old run until the new one is ready.
+        for (id, number) in routed {
+            if id.service == service.name && !self.ports.routes.contains_key(&id) {
+                self.route_port(id, number);
+            }
+        }
+        trouble
     }
 
     pub(super) fn ports_again(&mut self, name: &Name) {
@@ -219,8 +227,7 @@ impl World {
         *rounds += 1;
         let pause = (AGAIN * *rounds).min(AGAIN_MOST);
         let Some(service) = self.manifest.services.get(name).cloned() else { return self.ports.let_go(name) };
-        let alone = self.none_lives(name);
-        let trouble = self.ports.take(&service, self.brought.folder.id(), alone);
+        let trouble = self.take_ports(&service);
         match &trouble {
             None => drop(self.ports.held.remove(name)),
             Some(_) => self.later(pause, Fact::PortsAgain(name.clone())),
@@ -231,17 +238,21 @@ impl World {
     /// The supervisor calls it ready: from now on callers are taken to it.
     pub(super) fn route(&mut self, run: &RunId) {
         self.ports.listen_again(&run.service);
-        let (Some(forwarder), Some(held)) = (&self.ports.forwarder, self.runs.get(run)) else { return };
-        for (name, reserved) in &held.private {
-            let id = PortId { service: run.service.clone(), port: name.clone() };
-            // Of a port that the manifest has no longer.
-            if !self.ports.bound.contains_key(&id) {
-                continue;
-            }
-            let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), reserved.number);
-            forwarder.route(&id, Some(Target { run: run.number, address }));
-            self.ports.routes.insert(id, run.number);
+        let Some(held) = self.runs.get(run) else { return };
+        for port in held.private.keys().cloned().collect::<Vec<_>>() {
+            self.route_port(PortId { service: run.service.clone(), port }, run.number);
         }
+    }
+
+    fn route_port(&mut self, id: PortId, number: u32) {
+        let run = RunId { service: id.service.clone(), number };
+        let private = self.runs.get(&run).and_then(|held| held.private.get(&id.port));
+        // Not of a port that the manifest has no longer.
+        let forwarded = self.ports.bound.get(&id).is_some_and(|bound| bound.port.handover == Handover::Forward);
+        let (Some(forwarder), Some(private), true) = (&self.ports.forwarder, private, forwarded) else { return };
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), private.number);
+        forwarder.route(&id, Some(Target { run: number, address }));
+        self.ports.routes.insert(id, number);
     }
 
     /// It has ended, or is about to.

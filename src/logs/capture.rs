@@ -93,7 +93,13 @@ impl Capture {
         line.release(stream, &rest, &self.patterns, &mut self.writer);
     }
 
+    /// What was written before an exit stands before it, though somebody else may still end the line.
     pub fn mark(&mut self, mark: &Mark) {
+        if matches!(mark, Mark::Exited { .. }) {
+            for (stream, line) in [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)] {
+                line.release(stream, b"", &self.patterns, &mut self.writer);
+            }
+        }
         self.writer.mark(mark);
     }
 

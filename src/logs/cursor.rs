@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::folder::Part;
-use super::record::{self, ADDED, Kind, Record, SLOT, Slot};
+use super::record::{self, ADDED, Kind, Record, SLOT, Slot, UNFINISHED};
 use super::{Mark, Stream, What};
 use crate::sys::clock;
 
@@ -77,6 +77,35 @@ impl Cursor {
         self.seek(u64::MAX)
     }
 
+    /// When what comes next was written; `None`: nothing is there yet.
+    pub(super) fn time_here(&self) -> io::Result<Option<i64>> {
+        let Some(index) = &self.index else { return Ok(None) };
+        let time = time_at(index, self.index_at / SLOT as u64)?;
+        // The header is not written at any time.
+        Ok(if time == Some(i64::MIN) { time_at(index, 1)? } else { time })
+    }
+
+    /// Is the last thing before this place the end of the run?
+    pub(super) fn is_over(&self) -> io::Result<bool> {
+        let Some(index) = &self.index else { return Ok(false) };
+        let mut slot = (self.index_at / SLOT as u64).saturating_sub(1);
+        let mut bytes = [0; SLOT];
+        let mut text = Vec::new();
+        while read_at(index, &mut bytes, slot * SLOT as u64)? == SLOT {
+            match record::decode(&bytes) {
+                Some(Slot::More(piece)) if slot > 0 && text.len() < record::LONGEST_MARK => text.push(piece),
+                Some(Slot::Record(record)) if record.kind == Kind::Mark => {
+                    let mut text = text.into_iter().rev().flatten().collect::<Vec<u8>>();
+                    text.truncate(record.length as usize);
+                    return Ok(serde_json::from_slice(&text).ok() == Some(Mark::Ended));
+                }
+                _ => break,
+            }
+            slot -= 1;
+        }
+        Ok(false)
+    }
+
     /// Goes on at this byte, or where the index ends if that is before. Marks that stand before it are skipped.
     pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
         if offset == 0 {
@@ -98,12 +127,14 @@ impl Cursor {
                 _ => high = middle,
             }
         }
+        self.last_time = if low == 0 { 0 } else { time_at(index, low - 1)?.unwrap_or(0).max(0) };
         self.index_at = low * SLOT as u64;
         self.read_to = offset.min(self.data.metadata()?.len()).min(if offset == u64::MAX { end } else { offset });
         Ok(())
     }
 
-    /// Goes on at the first append or mark of this time or later.
+    /// Goes on at the first append or mark of this time or later; within a line, at the line's beginning, as if it had been
+    /// written when its rest was.
     pub(super) fn seek_time(&mut self, since: i64) -> io::Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
         let (mut low, mut high) = (0, index.metadata()?.len() / SLOT as u64);
@@ -115,9 +146,42 @@ impl Cursor {
             }
         }
         let before = if low == 0 { 0 } else { end_at(index, low - 1)?.unwrap_or(0) };
+        self.last_time = if low == 0 { 0 } else { time_at(index, low - 1)?.unwrap_or(0).max(0) };
         self.index_at = low * SLOT as u64;
         self.read_to = before.min(self.data.metadata()?.len());
+        if let Some((slot, from, time)) = self.begun_before(low)? {
+            self.index_at = slot * SLOT as u64;
+            self.read_to = from;
+            self.last_time = time;
+        }
         Ok(())
+    }
+
+    /// If the record at this slot goes on with a line: where that line begins, as far back as a piece may be long, and the
+    /// time of the record.
+    fn begun_before(&self, slot: u64) -> io::Result<Option<(u64, u64, i64)>> {
+        let Some(index) = &self.index else { return Ok(None) };
+        let Some(rest) = data_at(index, slot)?.filter(|record| record.flags & ADDED == 0) else { return Ok(None) };
+        let mut first = slot;
+        let mut from = rest.offset;
+        while first > 0
+            && let Some(piece) = data_at(index, first - 1)?
+            && piece.kind == rest.kind
+            && piece.flags == UNFINISHED
+            && piece.end() == from
+            && rest.offset - piece.offset < CHUNK as u64
+        {
+            first -= 1;
+            from = piece.offset;
+        }
+        if first == slot {
+            return Ok(None);
+        }
+        // What the disk took only in part may have whole lines before it.
+        let mut begun = vec![0; usize::try_from(rest.offset - from).unwrap_or(0)];
+        let got = read_at(&self.data, &mut begun, from)?;
+        let line = memchr::memrchr(b'\n', &begun[..got]).map_or(0, |at| at as u64 + 1);
+        Ok(Some((first, from + line, rest.time)))
     }
 
     /// The next line or mark with its time; `None` when there is none now.
@@ -189,15 +253,23 @@ impl Cursor {
         Ok(bytes)
     }
 
+    /// Of what was read or passed over last; of a file without any, of the file.
     pub(super) fn last_time(&self) -> i64 {
-        self.last_time
+        if self.last_time > 0 {
+            return self.last_time;
+        }
+        i64::try_from(self.written().as_nanos()).unwrap_or(i64::MAX)
     }
 
     /// Nothing was written for so long.
     pub(super) fn silent_for(&self) -> Duration {
+        clock::realtime().saturating_sub(self.written())
+    }
+
+    /// When, since 1970.
+    fn written(&self) -> Duration {
         let written = self.data.metadata().and_then(|seen| seen.modified()).ok();
-        let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
-        clock::realtime().saturating_sub(since)
+        written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default()
     }
 
     /// One line of the span; `None` when the rest of it does not end a line.
@@ -314,6 +386,18 @@ fn end_at(index: &File, slot: u64) -> io::Result<Option<u64>> {
         Some(Slot::Record(record)) => Some(record.end()),
         Some(Slot::Header) => Some(0),
         Some(Slot::More(_)) | None => None,
+    })
+}
+
+/// The record of data at this slot, if it is one.
+fn data_at(index: &File, slot: u64) -> io::Result<Option<Record>> {
+    let mut bytes = [0; SLOT];
+    if read_at(index, &mut bytes, slot * SLOT as u64)? < SLOT {
+        return Ok(None);
+    }
+    Ok(match record::decode(&bytes) {
+        Some(Slot::Record(record)) if record.kind != Kind::Mark => Some(record),
+        _ => None,
     })
 }
 

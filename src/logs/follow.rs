@@ -1,7 +1,10 @@
 //! One service for a reader: its runs in the order of time, over files, rolls and new runs.
 //!
-//! At most two runs are read at once: the oldest that is not read to its end and the one after it, since in an overlap
-//! both write. A run is left when its log says that it ended, or when nobody can be writing to it any more.
+//! Few runs are read at once: the oldest that are not read to their end, since in an overlap two write, and the older one
+//! may outlive several attempts at a newer one. A run is left when its log says that it ended, or when nobody can be
+//! writing to it any more.
+
+mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use super::cursor::Cursor;
 use super::filter::{Filter, Runs};
 use super::folder::{self, Part};
-use super::{Entry, Mark, What, tail};
+use super::{Entry, Mark, What};
 use crate::manifest::Name;
 use crate::sys::clock;
 
@@ -21,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How often, and how far apart, it is asked whether the keeper that closed a file is gone.
 const LOOKS: u32 = 5;
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs that are read at once. Two live at once; a third is there when one of them ends.
+const AT_ONCE: usize = 3;
 
 /// Says whether a run's keeper still lives (its service's lock is held).
 pub type Alive = dyn Fn(&Name, u32) -> bool + Send;
@@ -41,6 +47,14 @@ struct Run {
     /// Nothing to read until something changes.
     dry: bool,
     over: bool,
+    /// Nothing of it before this time is wanted.
+    from: Option<i64>,
+    /// It was there before the reader, and nothing of it was shown: if nobody writes to it, nothing is said of it either.
+    unseen: bool,
+    /// It was said that its keeper was killed.
+    mourned: bool,
+    /// Its keeper lived when it was last asked for.
+    asked: bool,
 }
 
 pub(super) struct Follow {
@@ -82,30 +96,6 @@ impl Follow {
             again: None,
             closed: false,
             looks: 0,
-        }
-    }
-
-    /// Leaves out all but the last lines.
-    pub(super) fn tail(&mut self, lines: usize) -> io::Result<()> {
-        let parts: Vec<Part> = self.waiting.keys().copied().collect();
-        let found = match lines {
-            0 => parts.last().map(|part| (*part, u64::MAX)),
-            lines => tail::start(&self.folder, &parts, lines)?,
-        };
-        let Some((first, offset)) = found else { return Ok(()) };
-        self.waiting.retain(|part, _| *part > first);
-        match Cursor::open(&self.folder, first) {
-            Ok(mut cursor) => {
-                if offset == u64::MAX {
-                    cursor.skip_to_end()?;
-                } else {
-                    cursor.seek(offset)?;
-                }
-                self.runs.push(Run { cursor: Some(cursor), ..Run::new(first.run) });
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
         }
     }
 
@@ -170,7 +160,7 @@ impl Follow {
                 }
                 read?;
             }
-            if self.runs.len() >= 2 || self.next_run().is_none() {
+            if self.runs.len() >= AT_ONCE || self.next_run().is_none() {
                 return Ok(());
             }
         }
@@ -182,17 +172,17 @@ impl Follow {
     }
 
     fn open_next(&mut self) {
-        while self.runs.len() < 2
+        while self.runs.len() < AT_ONCE
             && let Some(number) = self.next_run()
         {
-            self.pass_over(number);
+            self.pass_over(number, self.since);
             self.runs.push(Run::new(number));
         }
     }
 
     /// Leaves out the parts of a run that another one followed before the time that is wanted: found by halves.
-    fn pass_over(&mut self, number: u32) {
-        let Some(since) = self.since else { return };
+    fn pass_over(&mut self, number: u32, since: Option<i64>) {
+        let Some(since) = since else { return };
         let parts: Vec<Part> = self.waiting.keys().filter(|part| part.run == number).copied().collect();
         let begun = |part: &Part| Cursor::begins(&self.folder, *part).is_some_and(|time| time < since);
         let passed = parts.partition_point(begun).saturating_sub(1);
@@ -216,11 +206,14 @@ impl Follow {
                 }
                 run.ended |= what == What::Mark(Mark::Ended);
                 run.looked_again = false;
+                run.unseen = false;
                 run.head = Some(self.entry(run.number, time_ns, what));
                 return Ok(());
             }
             let complete = run.ended || self.next_part(run.number).is_some();
-            if !complete && !self.may_be_over(run.number, alive) {
+            run.asked = run.asked && self.surely_lives(run.number);
+            if !complete && (run.asked || !self.may_be_over(run.number, alive)) {
+                run.asked = true;
                 self.rest(run, alive);
                 return Ok(());
             }
@@ -233,7 +226,7 @@ impl Follow {
                 self.again = Some(SILENCE);
                 return Ok(());
             }
-            if self.adopt(run)? {
+            if self.adopt(run)? || self.mourn(run, alive) {
                 return Ok(());
             }
             if !complete && !self.nobody_writes(run, alive) {
@@ -254,6 +247,7 @@ impl Follow {
 
     /// Nothing to read, and its keeper may live.
     fn rest(&mut self, run: &mut Run, alive: Option<&Alive>) {
+        run.unseen = false;
         if alive.is_some() && self.looks > 0 {
             self.looks -= 1;
             self.again = Some(LOOK);
@@ -263,14 +257,31 @@ impl Follow {
 
     /// Takes over bytes without a record: a mark says so, they follow. Says whether there were any.
     fn adopt(&self, run: &mut Run) -> io::Result<bool> {
-        let Some(cursor) = &mut run.cursor else { return Ok(false) };
+        let Some(cursor) = run.cursor.as_mut().filter(|_| !run.unseen) else { return Ok(false) };
+        let time = cursor.last_time();
         let bytes = cursor.adopt()?;
         if bytes > 0 {
-            let time = cursor.last_time();
             run.looked_again = false;
             run.head = Some(self.entry(run.number, time, What::Mark(Mark::Recovered { bytes })));
         }
         Ok(bytes > 0)
+    }
+
+    /// A log that nobody ended and nobody will is given an end, once all of it was shown. Says whether it is to be shown.
+    fn mourn(&self, run: &mut Run, alive: Option<&Alive>) -> bool {
+        let done = run.ended || run.mourned || run.unseen || self.next_part(run.number).is_some();
+        if done || alive.is_none_or(|alive| alive(&self.name, run.number)) {
+            return false;
+        }
+        let Some(cursor) = &run.cursor else { return false };
+        run.mourned = true;
+        run.head = Some(self.entry(run.number, cursor.last_time(), What::Mark(Mark::KeeperKilled)));
+        true
+    }
+
+    /// A keeper that ends closes its file, and that wakes whoever follows: it need not be asked for at each line.
+    fn surely_lives(&self, run: u32) -> bool {
+        self.until == Until::Ever && self.looks == 0 && run >= self.newest
     }
 
     /// Ended, or its keeper is gone, or there is a newer run.
@@ -285,7 +296,7 @@ impl Follow {
     fn nobody_writes(&self, run: &Run, alive: Option<&Alive>) -> bool {
         let replaced = match self.until {
             Until::Now => run.number < self.newest,
-            Until::Ever => run.number + 1 < self.newest,
+            Until::Ever => alive.is_none() && run.number + 1 < self.newest,
         };
         run.ended || replaced || alive.is_some_and(|alive| !alive(&self.name, run.number))
     }
@@ -299,7 +310,7 @@ impl Follow {
             let size = self.waiting.remove(&part).unwrap_or(0);
             match Cursor::open(&self.folder, part) {
                 Ok(mut cursor) => {
-                    if let Some(since) = self.since {
+                    if let Some(since) = self.since.max(run.from) {
                         cursor.seek_time(since)?;
                     }
                     run.cursor = Some(cursor);
@@ -354,6 +365,18 @@ impl Follow {
 
 impl Run {
     fn new(number: u32) -> Self {
-        Self { number, cursor: None, head: None, ended: false, looked_again: false, dry: false, over: false }
+        Self {
+            number,
+            cursor: None,
+            head: None,
+            ended: false,
+            looked_again: false,
+            dry: false,
+            over: false,
+            from: None,
+            unseen: false,
+            mourned: false,
+            asked: false,
+        }
     }
 }

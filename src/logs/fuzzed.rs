@@ -90,7 +90,7 @@ fn begun(logs: &Path, limit: u64) -> Capture {
 
 fn query(logs: &Path) -> Query {
     let filter = Filter::default();
-    Query { logs: logs.to_owned(), services: vec![Name::new("a")], tail: None, follow: false, filter }
+    Query { logs: logs.to_owned(), services: vec![Name::new("a")], tail: None, follow: false, all: false, filter }
 }
 
 fn entries(query: Query) -> impl Iterator<Item = Entry> {

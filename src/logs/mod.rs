@@ -16,12 +16,12 @@ mod folder;
 mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod last;
 mod reader;
 mod record;
 mod redact;
 mod retain;
 pub mod show;
-mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -74,6 +74,8 @@ pub enum Mark {
     Recovered {
         bytes: u64,
     },
+    /// The log of the run has no end, and nobody is there to write one. Never stored: whoever reads finds it so.
+    KeeperKilled,
 }
 
 /// What to read.
@@ -82,9 +84,12 @@ pub struct Query {
     /// The project's log folder and the services to read, in the order asked for.
     pub logs: PathBuf,
     pub services: Vec<Name>,
-    /// Only the last so many lines of each service, of those that are wanted; `None`: all.
+    /// Only the last so many lines of each service, of those that are wanted, and at most as many marks (ten are always
+    /// allowed); `None`: all.
     pub tail: Option<usize>,
     pub follow: bool,
+    /// Following, also services whose folder is made later.
+    pub all: bool,
     pub filter: Filter,
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::filter::Filter;
 use super::follow::{Alive, Follow, Until};
-use super::{Entry, Query, What};
+use super::last::{Last, Surplus};
+use super::{Entry, Query};
 use crate::manifest::Name;
 use crate::sys::clock;
 use crate::sys::inotify::{Change, Inotify, Watch};
@@ -34,6 +35,27 @@ struct Source {
     watching: Watching,
     /// May have more to show.
     fresh: bool,
+    /// Of history, what is not among the last lines.
+    surplus: Surplus,
+}
+
+impl Source {
+    fn new(name: Name, logs: &Path, until: Until, filter: &Filter) -> Self {
+        let follow = Follow::new(name, logs, until, filter);
+        Self { follow, watching: Watching::Nothing, fresh: true, surplus: Surplus::default() }
+    }
+
+    /// Only the last lines of what is there.
+    fn tail(&mut self, lines: usize, logs: &Path, filter: &Filter) -> io::Result<()> {
+        let crowded = self.follow.tail(lines)?;
+        if lines > 0 {
+            let mut counted = Follow::new(self.follow.name.clone(), logs, Until::Now, filter);
+            counted.list()?;
+            counted.tail(lines)?;
+            self.surplus = Surplus::of(counted, lines, crowded)?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads history, merged by time over services, then follows over restarts and rotations without a seam.
@@ -44,10 +66,14 @@ pub struct Reader {
     /// a file open that was in it, ourselves for one.
     root: Option<Watch>,
     following: bool,
+    /// Also services that come later.
+    all: bool,
     inotify: Option<Inotify>,
     notice: Option<String>,
     alive: Option<Box<Alive>>,
     since_asked: u32,
+    /// Everything was read a while ago.
+    rested: bool,
     filter: Filter,
     /// History is read to its end first, for its last lines are wanted: so many of each service.
     gather: Option<usize>,
@@ -56,24 +82,21 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(query: Query) -> io::Result<Self> {
-        let Query { logs, services, tail, follow, filter } = query;
+        let Query { logs, services, tail, follow, all, filter } = query;
         let until = if follow { Until::Ever } else { Until::Now };
-        let source = |name: &Name| Source {
-            follow: Follow::new(name.clone(), &logs, until, &filter),
-            watching: Watching::Nothing,
-            fresh: true,
-        };
-        let sources = services.iter().map(source).collect();
+        let sources = services.into_iter().map(|name| Source::new(name, &logs, until, &filter)).collect();
         let from_the_end = filter.leaves_whole_runs();
         let mut new = Self {
             sources,
             logs,
             root: None,
             following: follow,
+            all: all && follow,
             inotify: None,
             notice: None,
             alive: None,
             since_asked: 0,
+            rested: true,
             filter,
             gather: tail.filter(|_| !from_the_end),
             gathered: VecDeque::new(),
@@ -85,11 +108,12 @@ impl Reader {
             }
         }
         new.watch_root();
+        new.meet()?;
         for at in 0..new.sources.len() {
             new.attach(at)?;
             new.sources[at].follow.list()?;
             if let Some(lines) = tail.filter(|_| from_the_end) {
-                new.sources[at].follow.tail(lines)?;
+                new.sources[at].tail(lines, &new.logs, &new.filter)?;
             }
         }
         Ok(new)
@@ -120,7 +144,9 @@ impl Reader {
     pub fn next(&mut self, patience: Option<Duration>) -> io::Result<Option<Entry>> {
         let until = patience.map(|patience| clock::monotonic().saturating_add(patience));
         loop {
-            if self.following && self.since_asked >= ASK {
+            // What has come meanwhile is merged with what else there is to read.
+            if self.following && (self.since_asked >= ASK || self.rested) {
+                self.rested = false;
                 self.ask()?;
             }
             if let Some(lines) = self.gather.take() {
@@ -140,6 +166,7 @@ impl Reader {
                 continue;
             }
             let left = until.map(|until| until.saturating_sub(clock::monotonic()));
+            self.rested = true;
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
@@ -175,7 +202,7 @@ impl Reader {
         while let Some(entry) = self.take()? {
             kept.entry(entry.service.clone()).or_default().keep(entry, lines);
         }
-        let mut all: Vec<Entry> = kept.into_values().flat_map(|last| last.entries).collect();
+        let mut all: Vec<Entry> = kept.into_values().flat_map(Last::entries).collect();
         // Stable: what came at one time stays in its order.
         all.sort_by_key(|entry| entry.time_ns);
         self.gathered = all.into();
@@ -193,14 +220,19 @@ impl Reader {
     }
 
     fn take_any(&mut self) -> io::Result<Option<Entry>> {
-        for source in self.sources.iter_mut().filter(|source| source.fresh) {
-            source.follow.fill(self.alive.as_deref())?;
-            source.fresh = false;
+        loop {
+            for source in self.sources.iter_mut().filter(|source| source.fresh) {
+                source.follow.fill(self.alive.as_deref())?;
+                source.fresh = false;
+            }
+            let first = self.sources.iter_mut().filter_map(|source| Some((source.follow.first()?, source)));
+            let Some((_, source)) = first.min_by_key(|(time, _)| *time) else { return Ok(None) };
+            source.fresh = true;
+            match source.follow.take() {
+                Some(entry) if source.surplus.has(&entry) => {}
+                found => return Ok(found),
+            }
         }
-        let first = self.sources.iter_mut().filter_map(|source| Some((source.follow.first()?, source)));
-        let Some((_, source)) = first.min_by_key(|(time, _)| *time) else { return Ok(None) };
-        source.fresh = true;
-        Ok(source.follow.take())
     }
 
     fn sleep(&mut self, left: Option<Duration>) -> io::Result<()> {
@@ -221,6 +253,7 @@ impl Reader {
         self.since_asked = 0;
         let Some(inotify) = &self.inotify else { return Ok(false) };
         let changes = inotify.changes()?;
+        let root = self.root;
         for change in &changes {
             match *change {
                 Change::Overflow => {
@@ -247,6 +280,9 @@ impl Reader {
                     if gone && at_root {
                         self.watch_root();
                     }
+                    if at_root {
+                        self.meet()?;
+                    }
                     for at in 0..self.sources.len() {
                         self.names(at, watch, gone)?;
                         if at_root {
@@ -255,6 +291,9 @@ impl Reader {
                     }
                 }
             }
+        }
+        if self.root != root {
+            self.meet()?;
         }
         Ok(!changes.is_empty())
     }
@@ -303,9 +342,31 @@ impl Reader {
         }
     }
 
+    /// Services that are there now and were not before.
+    fn meet(&mut self) -> io::Result<()> {
+        let folders = match std::fs::read_dir(&self.logs) {
+            Ok(folders) if self.all => folders,
+            _ => return Ok(()),
+        };
+        for folder in folders.filter_map(Result::ok) {
+            let name = folder.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let known = self.sources.iter().any(|source| source.follow.name.as_str() == name);
+            if !known && folder.file_type()?.is_dir() {
+                self.sources.push(Source::new(Name::new(name), &self.logs, Until::Ever, &self.filter));
+                let at = self.sources.len() - 1;
+                self.attach(at)?;
+                self.sources[at].follow.list()?;
+            }
+        }
+        Ok(())
+    }
+
     fn list_all(&mut self) -> io::Result<()> {
+        self.meet()?;
         for source in &mut self.sources {
             source.fresh = true;
+            source.follow.closed = true;
             source.follow.list()?;
         }
         Ok(())
@@ -347,30 +408,6 @@ impl Reader {
         self.notice = Some(format!(
             "no inotify watch to be had ({error}): new lines are looked for every {every} ms; raise `fs.inotify.max_user_instances` or `max_user_watches`"
         ));
-    }
-}
-
-/// The last lines of one service.
-#[derive(Default)]
-struct Last {
-    entries: VecDeque<Entry>,
-    lines: usize,
-}
-
-impl Last {
-    fn keep(&mut self, entry: Entry, most: usize) {
-        let is_line = |entry: &Entry| matches!(entry.what, What::Line { .. });
-        self.lines += usize::from(is_line(&entry));
-        self.entries.push_back(entry);
-        while self.lines > most
-            && let Some(oldest) = self.entries.pop_front()
-        {
-            self.lines -= usize::from(is_line(&oldest));
-        }
-        // What stands before the first line that is kept belongs to those that are not.
-        if most == 0 {
-            self.entries.clear();
-        }
     }
 }
 

@@ -39,21 +39,32 @@ const PALETTE: [&str; 10] = ["36", "33", "32", "35", "34", "96", "93", "92", "95
 pub struct Printer {
     style: Style,
     width: usize,
+    /// Of several services; one that comes later makes it so too.
     shared: bool,
+    only: Option<Name>,
     zone: TimeZone,
     /// A piece without its line end was the last thing printed.
     open: Option<(Name, Stream)>,
 }
 
 impl Printer {
-    /// `names`: all that will be shown.
+    /// `names`: all that will be shown, as far as they are known.
     pub fn new(style: Style, names: &[Name]) -> Self {
         Self::in_zone(style, names, TimeZone::system())
     }
 
     fn in_zone(style: Style, names: &[Name], zone: TimeZone) -> Self {
         let width = names.iter().map(|name| name.as_str().len()).max().unwrap_or(0);
-        Self { style, width, shared: names.len() > 1, zone, open: None }
+        Self { style, width, shared: names.len() > 1, only: names.first().cloned(), zone, open: None }
+    }
+
+    /// One that nobody knew of at the beginning may come while others are followed.
+    fn meet(&mut self, name: &Name) {
+        self.width = self.width.max(name.as_str().len());
+        if !self.shared && self.only.as_ref() != Some(name) {
+            self.shared = self.only.is_some();
+            self.only.get_or_insert_with(|| name.clone());
+        }
     }
 
     /// Adds one entry with its line end. Nothing for [`Mark::Ended`] as text: `exited` was said already.
@@ -73,6 +84,7 @@ impl Printer {
     }
 
     fn text(&mut self, entry: &Entry, stream: Stream, bytes: &[u8], whole: bool, out: &mut Vec<u8>) {
+        self.meet(&entry.service);
         let goes_on = self.open.as_ref().is_some_and(|(name, open)| *name == entry.service && *open == stream);
         if !goes_on {
             self.close(out);
@@ -150,6 +162,7 @@ fn words(entry: &Entry, mark: &Mark) -> Option<String> {
         Mark::Recovered { bytes } => {
             format!("{service}: {bytes} {} recovered, written as its keeper was killed", plural(*bytes))
         }
+        Mark::KeeperKilled => format!("{service} ended: its keeper was killed · run {run}"),
     })
 }
 
@@ -207,6 +220,7 @@ mod tests {
             Mark::Ended,
             Mark::Dropped { bytes: 4096, what: "disk full".into() },
             Mark::Recovered { bytes: 1 },
+            Mark::KeeperKilled,
         ];
         let out = shown(PLAIN, &["b"], marks.into_iter().map(|mark| ("b", What::Mark(mark))).collect());
         let expected = [
@@ -218,6 +232,7 @@ mod tests {
             "── b exited (exit 1) ──",
             "── b: 4096 bytes of log lost: disk full ──",
             "── b: 1 byte recovered, written as its keeper was killed ──",
+            "── b ended: its keeper was killed · run 3 ──",
             "",
         ];
         assert_eq!(out, expected.join("\n"));

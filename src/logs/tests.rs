@@ -6,6 +6,7 @@ mod filter;
 mod follow;
 mod mask;
 mod model;
+mod overlap;
 mod store;
 
 use std::fs::File;
@@ -42,7 +43,7 @@ impl Logs {
 
     fn query(&self, services: &[&str], tail: Option<usize>, follow: bool) -> Query {
         let services = services.iter().map(|name| Name::new(name)).collect();
-        Query { logs: self.root().to_owned(), services, tail, follow, filter: Filter::default() }
+        Query { logs: self.root().to_owned(), services, tail, follow, all: false, filter: Filter::default() }
     }
 
     fn reader(&self, services: &[&str], tail: Option<usize>, follow: bool) -> Reader {
@@ -73,6 +74,7 @@ fn text(entry: &Entry) -> String {
         What::Mark(Mark::Ended) => "[ended]".into(),
         What::Mark(Mark::Dropped { bytes, what }) => format!("[dropped {bytes}: {what}]"),
         What::Mark(Mark::Recovered { bytes }) => format!("[recovered {bytes}]"),
+        What::Mark(Mark::KeeperKilled) => "[killed]".into(),
     };
     format!("{}{} {what}", entry.service, entry.run)
 }

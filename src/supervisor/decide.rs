@@ -142,7 +142,7 @@ impl Supervisor {
                 if why.is_empty() || !self.may_replace(at, run, &why, now) {
                     return look_again(run, &why, now).then_some(Move::Look { run: run.number });
                 }
-                match claimed_before_stop(slot) {
+                match claimed_before_stop(slot, run) {
                     Claimed::Ask => return Some(Move::Claim),
                     Claimed::Wait => return None,
                     Claimed::Done => {}
@@ -155,6 +155,7 @@ impl Supervisor {
                 match slot.entry.replace {
                     // Somebody else runs it from now on.
                     _ if slot.entry.external() => Some(Move::Stop { run: run.number, why: StopWhy::Asked }),
+                    Replace::Overlap if run.binds => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
                     Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
                     Replace::Overlap => Self::overlap_free(slot, &why, now).then_some(Move::Spawn),
                 }
@@ -289,8 +290,12 @@ fn ports_of(slot: &Slot) -> Claimed {
 }
 
 /// What devsup binds itself it can bind while the old run lives; what the service binds is free only when that is gone.
-fn claimed_before_stop(slot: &Slot) -> Claimed {
-    if slot.entry.hands_over(Handover::None) || slot.entry.external() { Claimed::Done } else { ports_of(slot) }
+fn claimed_before_stop(slot: &Slot, run: &Run) -> Claimed {
+    if run.binds || slot.entry.hands_over(Handover::None) || slot.entry.external() {
+        Claimed::Done
+    } else {
+        ports_of(slot)
+    }
 }
 
 /// What time alone brings to a run.

@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) overdue: bool,
     /// devsup takes its callers to it.
     pub(super) forwarded: bool,
+    /// It binds a port by itself, which nobody else can have while it lives.
+    pub(super) binds: bool,
     /// It fails its `live` check: the sentence.
     pub(super) unwell: Option<String>,
     /// What it says of itself.
@@ -94,6 +96,7 @@ impl Run {
             not_ready: None,
             overdue: false,
             forwarded: slot.entry.hands_over(Handover::Forward),
+            binds: slot.entry.hands_over(Handover::None),
             unwell: None,
             said: None,
             stopping: None,

@@ -15,6 +15,8 @@ pub enum For {
     /// A file of the kernel's own (`cgroup.events`) says something else than when it was last read.
     Changes,
     Writing,
+    /// Only that whoever is at the other end has left.
+    HangUp,
 }
 
 /// Waits until one of these can be read (or written, or has hung up), or until the time is over; `None`: for ever.
@@ -28,6 +30,7 @@ pub fn wait(interests: &[(BorrowedFd<'_>, For)], timeout: Option<Duration>) -> i
                 For::ReadingAndWriting => PollFlags::IN | PollFlags::OUT,
                 For::Changes => PollFlags::PRI,
                 For::Writing => PollFlags::OUT,
+                For::HangUp => PollFlags::empty(),
             };
             PollFd::from_borrowed_fd(*fd, flags)
         })

@@ -25,7 +25,7 @@ fn names(services: &[&str]) -> Vec<Name> {
 
 fn reader(logs: &Path, services: &[&str], follow: bool) -> Reader {
     let filter = Filter::default();
-    let query = Query { logs: logs.to_owned(), services: names(services), tail: None, follow, filter };
+    let query = Query { logs: logs.to_owned(), services: names(services), tail: None, follow, all: false, filter };
     Reader::open(query).expect("opened")
 }
 

@@ -23,11 +23,6 @@ fn size() -> (u32, u32) {
     }
 }
 
-/// Those who soak have time.
-pub(crate) fn long() -> bool {
-    env::var("DEVSUP_SOAK").as_deref() == Ok("long")
-}
-
 #[test]
 #[expect(clippy::print_stderr, reason = "the numbers of a soak are what it is run for")]
 fn restarts_of_one_service_leave_nothing() {

@@ -1,12 +1,15 @@
 //! `devsup logs`: the owner reads the files itself, whether the project is up or not.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
+use crate::cli::args::Format;
 use crate::cli::context::Context;
 use crate::cli::daemon_log;
 use crate::cli::failure::{Code, Failure, Kind};
@@ -14,10 +17,9 @@ use crate::cli::followed::{self, unreadable};
 use crate::cli::paint::Paint;
 use crate::cli::project::{locate, no_such_service};
 use crate::cli::remote_logs;
-use crate::cli::values::{Moment, Tail};
+use crate::cli::values::{Moment, Tail, run_number};
 use crate::control::api::Service;
 use crate::control::{Client, Found, Kind as Ownership};
-use crate::daemon::keeper_lives;
 use crate::logs::show::{Printer, Style};
 use crate::logs::{Filter, Pattern, Query, Reader, Runs, Stream, files_of, last_run};
 use crate::manifest::{self, Name, Source, Trust};
@@ -47,7 +49,7 @@ pub(crate) struct Logs {
     /// Without `name | `
     #[arg(long)]
     no_log_prefix: bool,
-    /// From then on: `10m` ago, `14:05`, or RFC 3339
+    /// From then on, lines that had begun included: `10m` ago, `14:05`, or RFC 3339
     #[arg(long, value_name = "T")]
     since: Option<Moment>,
     /// Up to then
@@ -56,8 +58,8 @@ pub(crate) struct Logs {
     /// Only lines that match; without capitals in it, case does not matter
     #[arg(short = 'g', long, value_name = "RE")]
     grep: Option<String>,
-    /// Of one run only
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
+    /// Of one run only; with --path, its files
+    #[arg(long, value_name = "N", value_parser = run_number, conflicts_with = "follow")]
     run: Option<u32>,
     /// Of the run before the newest one: what it said before it was replaced or crashed
     #[arg(long, conflicts_with_all = ["follow", "run"])]
@@ -68,7 +70,7 @@ pub(crate) struct Logs {
     /// Only what it wrote to its standard error
     #[arg(long)]
     stderr: bool,
-    /// Print where the log is, and nothing else
+    /// Print where the log is, and nothing else; of no service, the folder of all
     #[arg(long, conflicts_with_all = ["follow", "tail", "timestamps", "since", "until", "grep", "previous", "stdout", "stderr"])]
     path: bool,
 }
@@ -87,11 +89,11 @@ impl Logs {
         let mut named = BTreeSet::new();
         self.services.retain(|name| named.insert(name.clone()));
         let names = self.names(context, &found, &folder).await?;
-        if let Some(run) = self.run {
+        if let Some(run) = self.run.filter(|_| !remote_logs::closed(&folder)) {
             has_run(&folder, &names, run)?;
         }
         if self.path {
-            return paths(context, &folder, &self.services, self.run);
+            return self.paths(context, &folder, &names);
         }
         for name in self.services.iter().filter(|name| !remote_logs::closed(&folder) && !folder.join(name).exists()) {
             context.terminal.say(format_args!("{name} has no log: devsup has not run it"));
@@ -110,7 +112,8 @@ impl Logs {
                 .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
         }
         let printer = Printer::new(style, &names);
-        let query = Query { logs: folder, services: names, tail, follow: self.follow, filter };
+        let all = self.follow && self.services.is_empty();
+        let query = Query { logs: folder, services: names, tail, follow: self.follow, all, filter };
         if remote_logs::closed(&query.logs) {
             let client = Client::connect(&found.socket).await?;
             remote_logs::print(&client, &query, printer).await?;
@@ -118,7 +121,7 @@ impl Logs {
                 context.terminal.say(format_args!("{} went down", found.name));
             }
         } else if self.follow {
-            followed::follow(context, found.folder.join("lock"), query, printer).await?;
+            followed::follow(context, &found.folder, query, printer).await?;
         } else if print(&found, query, printer)? == 0 && self.narrowed() && tail != Some(0) {
             context.terminal.say("nothing in the logs is what was asked for");
         }
@@ -141,7 +144,13 @@ impl Logs {
     }
 
     fn narrowed(&self) -> bool {
-        self.since.is_some() || self.until.is_some() || self.grep.is_some() || self.run.is_some() || self.previous
+        self.since.is_some()
+            || self.until.is_some()
+            || self.grep.is_some()
+            || self.run.is_some()
+            || self.previous
+            || self.stdout
+            || self.stderr
     }
 
     fn filter(&self, context: &Context) -> Result<Filter, Failure> {
@@ -198,9 +207,37 @@ impl Logs {
         Ok(names.iter().map(|name| Name::new(name)).collect())
     }
 
+    /// A line each: the live file of each service that is named, all files of one run, or else the folder of all.
+    fn paths(&self, context: &Context, folder: &Path, names: &[Name]) -> Result<Code, Failure> {
+        let closed = remote_logs::closed(folder);
+        let mut all: Vec<(Option<&str>, PathBuf)> = Vec::new();
+        match self.run {
+            Some(_) if closed => {
+                let what = "the files of a run cannot be listed: the folder of the logs is its owner's";
+                return Err(Failure::new(Kind::Failed, what).hint("what it wrote: devsup logs SVC --run N"));
+            }
+            Some(run) => {
+                for name in names.iter().map(Name::as_str) {
+                    all.extend(files_of(&folder.join(name), run).into_iter().map(|path| (Some(name), path)));
+                }
+            }
+            None if self.services.is_empty() => all.push((None, folder.to_owned())),
+            None => {
+                all.extend(names.iter().map(Name::as_str).map(|name| (Some(name), folder.join(name).join("current"))));
+            }
+        }
+        for (service, path) in all {
+            if !closed && !path.exists() {
+                context.terminal.say("it is not there: devsup has not run it");
+            }
+            print_path(context, service, self.run, &path)?;
+        }
+        Ok(Code::OK)
+    }
+
     fn own_log(&self, context: &Context, path: &Path, kind: Ownership) -> Result<Code, Failure> {
         if self.path {
-            context.terminal.print(&format!("{}\n", path.display()))?;
+            print_path(context, None, None, path)?;
             return Ok(Code::OK);
         }
         if kind == Ownership::System {
@@ -209,6 +246,19 @@ impl Logs {
         }
         daemon_log::print(context, path, self.tail, self.follow)?;
         Ok(Code::OK)
+    }
+}
+
+fn print_path(context: &Context, service: Option<&str>, run: Option<u32>, path: &Path) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Place<'a> {
+        service: Option<&'a str>,
+        run: Option<u32>,
+        path: Cow<'a, str>,
+    }
+    match context.terminal.format {
+        Format::Json => context.terminal.json(&Place { service, run, path: path.to_string_lossy() }),
+        Format::Table => context.terminal.print(&format!("{}\n", path.display())),
     }
 }
 
@@ -254,31 +304,11 @@ fn written(context: &Context, found: &Found) -> Vec<(String, bool)> {
     loaded.manifest.services.iter().map(|(name, service)| (name.to_string(), service.external())).collect()
 }
 
-fn paths(context: &Context, folder: &Path, services: &[String], run: Option<u32>) -> Result<Code, Failure> {
-    let mut all: Vec<PathBuf> = match run {
-        None => services.iter().map(|name| folder.join(name).join("current")).collect(),
-        Some(run) => services.iter().flat_map(|name| files_of(&folder.join(name), run)).collect(),
-    };
-    if all.is_empty() {
-        all.push(folder.to_owned());
-    }
-    for path in all {
-        if !remote_logs::closed(folder) && !path.exists() {
-            context.terminal.say(format_args!("it is not there: devsup has not run it"));
-        }
-        context.terminal.print(&format!("{}\n", path.display()))?;
-    }
-    Ok(Code::OK)
-}
-
-/// History, to its end. Of a project that is down, what its keepers left without a record belongs to it.
+/// History, to its end. What keepers that were killed left without a record belongs to it.
 /// Answers how much there was.
 fn print(found: &Found, query: Query, mut printer: Printer) -> Result<usize, Failure> {
-    let mut reader = Reader::open(query).map_err(unreadable)?;
-    if found.pid.is_none() {
-        let locks = found.folder.join("services");
-        reader = reader.alive(Box::new(move |name, run| keeper_lives(&locks, name.as_str(), run)));
-    }
+    let alive = followed::alive(&found.folder, &query.logs, found.pid.is_some());
+    let mut reader = Reader::open(query).map_err(unreadable)?.alive(alive);
     let mut lines = Vec::new();
     let mut entries = 0;
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());

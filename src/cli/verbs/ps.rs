@@ -128,6 +128,7 @@ async fn last_lines(connection: &Connection, service: &str) -> Vec<String> {
         services: vec![name.clone()],
         tail: Some(LAST_LINES),
         follow: false,
+        all: false,
         filter: Filter::default(),
     };
     let style = show::Style { format: show::Format::Text, prefix: false, times: false, color: false, terminal: false };

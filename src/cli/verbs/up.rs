@@ -237,10 +237,9 @@ impl Up {
                 list(&names)
             ));
         }
-        let logs = state_folder(&launched.id).join("logs");
         let mut foreground = Foreground::begin(context, client, hold, names, self.exit_code_from).await?;
         foreground.news.knows(told);
-        foreground.follow(logs, began_ns)?;
+        foreground.follow(&state_folder(&launched.id), began_ns)?;
         foreground.run().await
     }
 }

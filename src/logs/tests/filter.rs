@@ -117,5 +117,81 @@ fn a_time_within_a_long_line_shows_what_was_written_since() {
     };
     let filter = Filter { since: times.last().copied(), ..Filter::default() };
     let found: Vec<String> = entries(Query { filter, ..logs.query(&["a"], None, false) }).iter().map(text).collect();
-    assert_eq!(found.last().map(String::as_str), Some("a1 next"));
+    assert_eq!(found, ["a1 begin end", "a1 next"]);
+}
+
+/// A time within a line shows all of it; within a very long one, the pieces since then.
+#[test]
+fn a_time_within_a_line_shows_the_line_from_its_beginning() {
+    let logs = Logs::new();
+    let mut a = logs.capture("a", 1, 1 << 20);
+    let mut times = Vec::new();
+    for word in ["zero\none ", "two ", "three\n", "four\n"] {
+        times.push(now());
+        a.write(Stream::Stdout, word.as_bytes());
+        a.flush(Stream::Stdout);
+    }
+    times.push(now());
+    a.write(Stream::Stderr, b"five ");
+    a.flush(Stream::Stderr);
+    // Its newline is ours, and no part of what comes then.
+    a.write(Stream::Stdout, b"six ");
+    a.flush(Stream::Stdout);
+    times.push(now());
+    a.mark(&Mark::Ended);
+    a.write(Stream::Stdout, b"seven\n");
+    a.finish();
+    let since = |at: usize| {
+        let filter = Filter { since: Some(times[at]), ..Filter::default() };
+        entries(Query { filter, ..logs.query(&["a"], None, false) })
+    };
+    let shown = |at: usize| since(at).iter().map(text).collect::<Vec<_>>();
+    let after = ["a1 four", "a1 !five ~", "a1 six ~", "a1 [ended]", "a1 seven"];
+    for at in [1, 2] {
+        assert_eq!(shown(at)[0], "a1 one two three", "{at}");
+        assert_eq!(shown(at)[1..], after);
+        assert!(since(at)[0].time_ns >= times[at]);
+    }
+    assert_eq!(shown(3), after);
+    assert_eq!(shown(4), after[1..]);
+    assert_eq!(shown(5), after[3..], "a mark ends what stands before it");
+    // Longer than a piece.
+    let mut b = logs.capture("b", 1, 1 << 30);
+    b.write(Stream::Stdout, &vec![b'x'; 300 * 1024]);
+    let late = now();
+    b.write(Stream::Stdout, &vec![b'y'; 70 * 1024]);
+    b.finish();
+    let filter = Filter { since: Some(late), ..Filter::default() };
+    let found = entries(Query { filter, ..logs.query(&["b"], None, false) });
+    let bytes: usize = found.iter().map(|entry| text(entry).matches('y').count()).sum();
+    assert!(bytes == 70 * 1024 && found.iter().all(|entry| !text(entry).contains('x')), "{bytes}");
+}
+
+fn now() -> i64 {
+    i64::try_from(crate::sys::clock::realtime().as_nanos()).expect("before 2262")
+}
+
+/// A service that ends again and again without a word leaves marks, of which the last are shown.
+#[test]
+fn the_last_lines_come_with_the_last_marks() {
+    let logs = Logs::new();
+    for run in 1..=300 {
+        let mut a = logs.capture("a", run, 1000);
+        a.mark(&Mark::Started { pid: 1, why: Vec::new() });
+        if run % 100 == 0 {
+            a.write(Stream::Stdout, b"a word\n");
+        }
+        a.mark(&Mark::Ended);
+        a.finish();
+    }
+    let pattern = || Filter { stream: Some(Stream::Stdout), ..Filter::default() };
+    for filter in [Filter::default(), pattern()] {
+        for (tail, lines, marks) in [(1, 1, 2), (2, 2, 10), (50, 3, 50)] {
+            let found = shown(&logs, Some(tail), filter.clone());
+            let (marked, said): (Vec<&String>, Vec<&String>) = found.iter().partition(|line| line.contains('['));
+            assert_eq!((said.len(), marked.len()), (lines, marks), "-n {tail}: {found:?}");
+            assert_eq!(found.last().map(String::as_str), Some("a300 [ended]"));
+        }
+        assert_eq!(shown(&logs, Some(0), filter), Vec::<String>::new());
+    }
 }

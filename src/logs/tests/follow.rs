@@ -44,7 +44,7 @@ fn what_a_killed_keeper_left_is_shown_when_its_lock_is_free() {
     assert!(is_quiet(&mut reader), "it may be on its way to the index");
     lives.store(false, Ordering::SeqCst);
     drop(a);
-    assert_eq!(await_entries(&mut reader, 3), ["a1 [recovered 7]", "a1 two", "a1 thr~"]);
+    assert_eq!(await_entries(&mut reader, 4), ["a1 [recovered 7]", "a1 two", "a1 thr~", "a1 [killed]"]);
     let mut next = logs.capture("a", 2, 1000);
     next.write(Stream::Stdout, b"on\n");
     assert_eq!(await_entries(&mut reader, 1), ["a2 on"]);
@@ -70,7 +70,7 @@ fn what_a_killed_keeper_left_is_shown_when_a_newer_run_is_there() {
 #[test]
 fn history_that_is_removed_unread_is_counted() {
     let logs = Logs::new();
-    for run in 1..=4 {
+    for run in 1..=5 {
         let mut a = logs.capture("a", run, 1000);
         a.write(Stream::Stdout, b"0123456789\n");
         a.mark(&Mark::Ended);
@@ -78,13 +78,19 @@ fn history_that_is_removed_unread_is_counted() {
     }
     let mut reader = logs.reader(&["a"], None, true);
     assert_eq!(await_entries(&mut reader, 1), ["a1 0123456789"]);
-    crate::logs::retain(logs.root(), &[("a".into(), 4)], &|_| 1, u64::MAX).expect("bounded");
-    // The second was open already.
-    let rest = await_entries(&mut reader, 6);
-    let expected =
-        ["a1 [ended]", "a2 0123456789", "a2 [ended]", "a3 [dropped 11: removed by its bound before it was read]"];
-    assert_eq!(rest[..4], expected);
-    assert_eq!(rest[4..], ["a4 0123456789", "a4 [ended]"]);
+    crate::logs::retain(logs.root(), &[("a".into(), 5)], &|_| 1, u64::MAX).expect("bounded");
+    // The next two were open already.
+    let expected = [
+        "a1 [ended]",
+        "a2 0123456789",
+        "a2 [ended]",
+        "a3 0123456789",
+        "a3 [ended]",
+        "a4 [dropped 11: removed by its bound before it was read]",
+        "a5 0123456789",
+        "a5 [ended]",
+    ];
+    assert_eq!(await_entries(&mut reader, 8), expected);
 }
 
 #[test]
@@ -175,6 +181,61 @@ fn a_folder_that_was_removed_piece_by_piece_is_followed_when_it_is_there_again()
     let mut b = logs.capture("b", 1, 1000);
     b.write(Stream::Stdout, b"other\n");
     assert_eq!(await_entries(&mut reader, 1), ["b1 other"]);
+}
+
+/// Of a log without an end it is said whose death that was, by whoever knows that nobody writes it any more.
+#[test]
+fn a_log_without_an_end_says_why() {
+    let logs = Logs::new();
+    let mut ended = logs.capture("a", 1, 1000);
+    ended.write(Stream::Stdout, b"one\n");
+    ended.mark(&Mark::Ended);
+    ended.finish();
+    let mut killed = logs.capture("a", 2, 1000);
+    killed.write(Stream::Stdout, b"two\n");
+    drop(killed);
+    let mut lives = logs.capture("a", 3, 1000);
+    lives.write(Stream::Stdout, b"three\n");
+    let read = |follow: bool, tail: Option<usize>| {
+        let alive = Box::new(|_: &crate::manifest::Name, run| run == 3);
+        let mut reader = Reader::open(logs.query(&["a"], tail, follow)).expect("opened").alive(alive);
+        let next = || reader.next(Some(std::time::Duration::ZERO)).expect("read");
+        std::iter::from_fn(next).map(|entry| super::text(&entry)).collect::<Vec<_>>()
+    };
+    let all = ["a1 one", "a1 [ended]", "a2 two", "a2 [killed]", "a3 three"];
+    for follow in [false, true] {
+        assert_eq!(read(follow, None), all);
+        assert_eq!(read(follow, Some(2)), all[2..]);
+        assert_eq!(read(follow, Some(0)), Vec::<String>::new(), "what was before is not said");
+    }
+    assert_eq!(
+        logs.history(&["a"], None),
+        ["a1 one", "a1 [ended]", "a2 two", "a3 three"],
+        "who does not know is silent"
+    );
+}
+
+#[test]
+fn a_service_that_comes_later_is_followed_when_all_are() {
+    let logs = Logs::new();
+    let mut a = logs.capture("a", 1, 1000);
+    a.write(Stream::Stdout, b"one\n");
+    for polling in [false, true] {
+        let all = crate::logs::Query { all: true, ..logs.query(&["a"], None, true) };
+        let mut reader = Reader::open(all).expect("opened");
+        if polling {
+            reader = reader.without_inotify();
+        }
+        let mut some = logs.reader(&["a"], None, true);
+        assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+        assert_eq!(await_entries(&mut some, 1), ["a1 one"]);
+        let name = if polling { "c" } else { "b" };
+        let mut later = logs.capture(name, 1, 1000);
+        later.write(Stream::Stdout, b"new\n");
+        let news = await_entries(&mut reader, if polling { 2 } else { 1 });
+        assert!(news.contains(&format!("{name}1 new")), "{news:?}");
+        assert!(is_quiet(&mut reader) && is_quiet(&mut some));
+    }
 }
 
 fn append(path: &std::path::Path, bytes: &[u8]) {

@@ -181,6 +181,18 @@ fn the_tail_counts_lines_over_rolls_and_runs() {
     assert_eq!(logs.history(&["a"], Some(0)), Vec::<String>::new());
 }
 
+/// Somebody else holds the pipe, and may still end the line.
+#[test]
+fn what_was_written_before_the_exit_stands_before_it() {
+    let logs = Logs::new();
+    let mut capture = logs.capture("a", 1, 1000);
+    capture.write(Stream::Stdout, b"whole\nhalf a ");
+    capture.mark(&Mark::Exited { exit: Exit::Code(1) });
+    capture.write(Stream::Stdout, b"line\n");
+    capture.finish();
+    assert_eq!(logs.history(&["a"], None), ["a1 whole", "a1 half a ~", "a1 [exited exit 1]", "a1 line"]);
+}
+
 #[test]
 fn a_line_without_end_comes_in_pieces_and_memory_stays_small() {
     let logs = Logs::new();

@@ -77,6 +77,20 @@ fn what_devsup_cannot_bind_leaves_the_old_run_up() {
 }
 
 #[test]
+fn what_the_old_run_binds_itself_is_free_only_when_it_is_gone() {
+    let old = checked(handed_over(service("a"), Handover::None));
+    let mut stage = Stage::new(vec![old.clone()]);
+    stage.bring_up(&["a"]);
+    stage.port_held = Some(HELD.into());
+    let replace = crate::manifest::Replace::Overlap;
+    stage.load(vec![crate::manifest::Service { replace, ..handed_over(old, Handover::Forward) }]);
+    assert_eq!(stage.said(), ["replace a#1"]);
+    stage.port_held = None;
+    stage.over("a", 1, 0);
+    assert_eq!(stage.said(), ["spawn a#2 (manifest changed)"]);
+}
+
+#[test]
 fn connections_leave_before_the_run_is_told_to_stop() {
     let mut stage = Stage::new(vec![checked(handed_over(service("a"), Handover::Forward))]);
     stage.bring_up(&["a"]);

@@ -79,7 +79,14 @@ struct Shown {
 /// All runs' lines, each run's own.
 fn runs(folder: &Path) -> std::collections::BTreeMap<u32, Shown> {
     let logs = folder.parent().expect("the project's").to_owned();
-    let query = Query { logs, services: vec![Name::new("a")], tail: None, follow: false, filter: Filter::default() };
+    let query = Query {
+        logs,
+        services: vec![Name::new("a")],
+        tail: None,
+        follow: false,
+        all: false,
+        filter: Filter::default(),
+    };
     let mut reader = Reader::open(query).expect("opened");
     let mut runs = std::collections::BTreeMap::new();
     while let Some(entry) = reader.next(None).expect("read") {
@@ -157,7 +164,9 @@ fn what_both_who_were_killed_left_without_a_record_is_shown() {
     let live = fs::canonicalize(folder(&project).join("current")).expect("a live one");
     OpenOptions::new().append(true).open(live).expect("opened").write_all(b"the very last\n").expect("written");
     let said = project.devsup(&["logs", "a", "-n", "2"]).ok();
-    assert!(said.stdout.ends_with("recovered, written as its keeper was killed ──\na | the very last\n"), "{said:#?}");
+    let end = "recovered, written as its keeper was killed ──\na | the very last\n\
+               ── a ended: its keeper was killed · run 1 ──\n";
+    assert!(said.stdout.ends_with(end), "{said:#?}");
     // What the dead have left running is ended by the next.
     project.devsup(&["up", "-d", "--wait"]).ok();
 }

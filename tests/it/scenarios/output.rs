@@ -1,13 +1,16 @@
 //! What services write, and who does not read it.
 
 use std::fs;
+use std::io::Read as _;
 use std::time::Duration;
 
 use devsup::supervisor::State;
+use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
 use crate::faults::{badly, keeper_of, send, until_gone};
-use crate::project::{Foreground, Project, binary, wait_until};
+use crate::means::counted;
+use crate::project::{DEADLINE, Foreground, Project, binary, wait_until};
 
 fn alone(command: &str, more: &str) -> Project {
     Project::new(&format!("name = \"alone\"\n[services.a]\ncommand = {command}\n{more}\n"))
@@ -36,23 +39,50 @@ fn who_closes_its_output_lives_on() {
     assert_eq!(project.service("a").crashes, 0);
 }
 
-/// A gigabyte is for a long night: `DEVSUP_SOAK=long`.
+/// 64 MB; `DEVSUP_LOG_LINE=1GB` is the long form, which takes as much of the disk.
 #[test]
 fn a_line_without_end_costs_its_keeper_no_memory() {
-    let bytes: u64 = if crate::soak::long() { 1 << 30 } else { 48 << 20 };
+    let bytes = crate::log_soak::bytes_of("DEVSUP_LOG_LINE").unwrap_or(64_000_000);
     // Piece by piece: the service itself is to stay small as well.
     let command = format!("'yes xxxxxxx | tr -d \"\\n\" | head -c {bytes}; touch done; exec sleep 600'");
-    let project = alone(&command, "");
+    let project = alone(&command, "logs = { total = \"8GiB\", file = \"8MiB\" }\n[logs]\nmax_total = \"16GiB\"\n");
+    let begun = monotonic();
     project.devsup(&["up", "-d"]).ok();
     let keeper = keeper_of(&project, "a");
-    wait_until("it has written it all", || project.path("done").exists());
-    // The oldest parts of what is too much are removed; the newest are there.
-    let least = bytes.min(40 << 20);
-    wait_until("it is in the log", || size(&project) >= least);
+    // At a megabyte a second, and no slower than any other test.
+    let until = begun + DEADLINE.max(Duration::from_secs(bytes / 1_000_000));
+    while !project.path("done").exists() || size(&project) < bytes {
+        assert!(monotonic() < until, "{} bytes of {bytes} are in the log", size(&project));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let wrote = monotonic().saturating_sub(begun);
     let status = fs::read_to_string(format!("/proc/{keeper}/status")).expect("it lives");
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its most");
     let most: u64 = most.trim_end_matches("kB").trim().parse().expect("a number");
     assert!(most < 24 * 1024, "{most} KiB at its most");
+    // And who reads it has all of it, at no greater cost.
+    let mut logs = project.command(&binary(), &["logs", "a", "--no-log-prefix"]);
+    let mut child = logs.stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut out = child.stdout.take().expect("piped");
+    let (mut buffer, mut read, mut ends, mut most) = (vec![0; 1 << 20], 0_u64, 0, String::new());
+    loop {
+        let got = out.read(&mut buffer).expect("read");
+        if got == 0 {
+            break;
+        }
+        for byte in &buffer[..got] {
+            read += u64::from(*byte == b'x');
+            ends += u32::from(*byte == b'\n');
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or(most, str::to_owned);
+    }
+    assert!(child.wait().expect("our child").success());
+    assert_eq!((read, ends), (bytes, 1), "every byte of one line, and the mark before it");
+    let kib: u64 = most.trim_end_matches("kB").trim().parse().expect("a number");
+    assert!(kib < 48 * 1024, "{kib} KiB to read it");
+    let megabytes = bytes / 1_000_000;
+    counted(&format!("{megabytes} MB in one line, in the log after {wrote:.1?}; {kib} KiB at most to read it"));
 }
 
 /// Bytes that are no text, characters that a write cuts in two, empty lines, spaces at the end, writes of one byte.

@@ -1,10 +1,13 @@
 //! `devsup logs` of real services: over restarts, several together, from the end, into a pipe that closes.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{daemon, send, until_gone};
+use crate::faults::{daemon, keeper_of, send, socket, until_gone};
 use crate::project::{Foreground, Project, binary, wait_until};
 
 const MANIFEST: &str = r#"
@@ -75,6 +78,88 @@ fn a_reader_that_leaves_ends_it_quietly() {
         assert!(said.stderr.ends_with("code 0\n") && !said.stderr.contains("error"), "{verb}: {said:#?}");
     }
     project.until(|all| all.iter().any(|one| one.name == "a" && one.ready), "a goes on");
+}
+
+/// Nothing is written any more, and nobody would notice by a write.
+#[test]
+fn a_follower_of_a_silent_service_ends_when_its_reader_leaves() {
+    let project = Project::new("name = \"quiet\"\n[services.a]\ncommand = \"echo only; exec sleep 600\"\n");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("a", "only");
+    for verb in ["logs -f --no-log-prefix", "up"] {
+        let line = format!("{{ '{}' {verb}; echo \"code $?\" >&2; }} | {{ sleep 1; }}", binary().display());
+        let said = Foreground::start(project.command(Path::new("sh"), &["-c", &line])).finish().ok();
+        assert!(said.stderr.ends_with("code 0\n") && !said.stderr.contains("error"), "{verb}: {said:#?}");
+    }
+}
+
+/// Neither of those who follow wakes while nothing is written.
+#[test]
+fn who_follows_a_silent_service_sleeps() {
+    let project = Project::new("name = \"still\"\n[services.a]\ncommand = \"echo only; exec sleep 600\"\n");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let mut follow = project.spawn(&["logs", "-f"]);
+    let mut up = project.spawn(&["up"]);
+    follow.until_says("a | only");
+    up.until_says("is up already");
+    let pids = [follow.pid(), up.pid()];
+    // Another machine's work may wake somebody once for its own reasons; a timer of ours wakes each time.
+    let idle = (0..6).any(|_| {
+        let before = pids.map(switches);
+        std::thread::sleep(Duration::from_secs(3));
+        pids.map(switches) == before
+    });
+    assert!(idle, "they wake up while nothing happens");
+    assert!(follow.lives() && up.lives());
+}
+
+const RELOADED: &str = "[services.added]\ncommand = \"echo here I am; exec sleep 600\"\n";
+
+#[test]
+fn a_service_that_a_reload_adds_is_followed_when_all_are() {
+    let project = Project::new(LATE);
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let mut all = project.spawn(&["logs", "-f"]);
+    let mut one = project.spawn(&["logs", "-f", "a"]);
+    all.until_says("a     | early\n");
+    one.until_says("a | early\n");
+    project.write("services.toml", &format!("{LATE}{RELOADED}"));
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    all.until_says("added | here I am\n");
+    project.devsup(&["down"]).ok();
+    assert!(all.finish().ok().stderr.ends_with("late went down\n"));
+    assert!(!one.finish().ok().stdout.contains("here I am"));
+}
+
+/// Of a keeper that was killed the log says so, when the next run is there and when the project is down.
+#[test]
+fn the_death_of_a_keeper_is_in_the_log() {
+    let project = Project::new(LATE);
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let mut follow = project.spawn(&["logs", "-f", "a"]);
+    follow.until_says("a | early\n");
+    send(keeper_of(&project, "a"), Signal::SIGKILL);
+    let words = "── a ended: its keeper was killed · run 1 ──\n";
+    follow.until_says(words);
+    follow.until_says("· run 2 ──");
+    let said = project.devsup(&["logs", "a"]).ok().stdout;
+    assert_eq!(said.matches("keeper was killed").count(), 1, "the second lives: {said}");
+    assert!(said.contains(words), "{said}");
+    project.devsup(&["down"]).ok();
+    let said = follow.finish().ok().stdout;
+    assert_eq!(said.matches("keeper was killed").count(), 1, "{said}");
+    let json = project.devsup(&["logs", "a", "--format", "json"]).ok().stdout;
+    assert_eq!(json.matches("\"run\":1,\"mark\":\"keeper-killed\"}").count(), 1, "{json}");
+}
+
+/// How often a process gave up the processor by itself.
+fn switches(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten();
+    let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+    let count = |status: String| {
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    tasks.filter_map(|task| count(status(task))).sum()
 }
 
 #[test]
@@ -222,11 +307,28 @@ fn what_is_wanted_is_found() {
     assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "nothing in the logs is what was asked for\n"));
     let path = project.devsup(&["logs", "a", "--path", "--run", "1"]).ok().stdout;
     assert!(std::fs::read_to_string(path.trim_end()).expect("a log").contains("#1\n"), "{path}");
+    let both = project.devsup(&["logs", "--path", "--run", "1"]).ok().stdout;
+    let files: Vec<&str> = both.lines().map(|path| path.rsplit("/logs/").next().unwrap_or_default()).collect();
+    assert_eq!(files, ["a/000001.log", "b/000001.log"]);
+    let places = project.devsup(&["logs", "--path", "--run", "2", "--format", "json"]).ok().stdout;
+    let places: serde_json::Value = serde_json::from_str(&places).expect("one object");
+    assert!(places["service"] == "a" && places["run"] == 2, "{places}");
+    assert!(places["path"].as_str().is_some_and(|path| path.ends_with("/a/000002.log")), "{places}");
+    for args in [&["logs", "--path"][..], &["logs", "--daemon", "--path"], &["logs", "a", "--path"]] {
+        let plain = project.devsup(args).ok().stdout;
+        let json = project.devsup(&[args, &["--format", "json"]].concat()).ok().stdout;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("an object");
+        assert_eq!(json["path"].as_str(), Some(plain.trim_end()), "{args:?}");
+    }
+    let none = project.devsup(&["logs", "b", "--stderr"]).ok();
+    assert_eq!((none.stdout.lines().filter(|line| !line.contains("──")).count(), none.stderr.as_str()), (0, ""));
     for (args, words) in [
         (&["logs", "-g", "("][..], "not a regular expression"),
         (&["logs", "--since", "1m", "--until", "1h"], "nothing between"),
         (&["logs", "-f", "--until", "1m"], "cannot be used with"),
         (&["logs", "a", "--run", "9"], "no run 9"),
+        (&["logs", "a", "--run", "x"], "expected the number of a run, such as `4`"),
+        (&["logs", "a", "--run", "0"], "expected the number of a run, such as `4`"),
         (&["logs", "--daemon", "-g", "x"], "cannot be used with"),
         (&["logs", "--daemon", "--since", "1m"], "cannot be used with"),
         (&["logs", "--daemon", "--stderr"], "cannot be used with"),
@@ -234,4 +336,27 @@ fn what_is_wanted_is_found() {
         let said = project.devsup(args);
         assert!(matches!(said.status, 1 | 2) && said.stderr.contains(words), "{args:?}: {said:#?}");
     }
+}
+
+/// Whoever asks for a service twice, through the socket, has each line once.
+#[test]
+fn the_socket_gives_each_line_once() {
+    let project = Project::new(MANIFEST);
+    project.up_sandbox();
+    project.until_log("billing", "wrong");
+    let ask = |query: &str| {
+        let mut stream = UnixStream::connect(socket(&project)).expect("it listens");
+        write!(stream, "GET /v1/logs?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    for query in ["service=billing", "service=billing&service=billing", "service=billing&service=a&service=billing"] {
+        let answer = ask(query);
+        for line in ["one", "two", "three", "wrong"] {
+            let count = answer.matches(&format!("\"line\":\"{line}\"")).count();
+            assert_eq!(count, 1, "{query}, {line}: {answer}");
+        }
+    }
+    assert!(ask("service=billing&service=nobody").contains("no service `nobody`"), "{}", ask("service=nobody"));
 }
