@@ -129,7 +129,7 @@ fn a_reset_of_one_side_is_one_of_the_other() {
 #[test]
 fn a_slow_reader_makes_the_sender_wait() {
     const ALL: usize = 128 << 20;
-    const PIECE: usize = 1 << 16;
+    const PIECE: usize = 1 << 14;
     let (stage, service) = (Stage::new(), service());
     stage.route(1, &service);
     let (mut caller, mut called) = stage.connected(&service);
