@@ -149,8 +149,8 @@ impl Forwarder {
         self.board.of(port).map(|tally| tally.now()).unwrap_or_default()
     }
 
-    /// Of the callers connected since the last take: the longest between being accepted and being connected to a run. Zero if
-    /// nobody had to wait.
+    /// Since the last take: the longest that a caller waited to be connected to a run, those included who wait now. Zero if nobody
+    /// had to.
     pub fn take_worst(&self, port: &PortId) -> Duration {
         self.board.of(port).map(|tally| tally.take_worst()).unwrap_or_default()
     }

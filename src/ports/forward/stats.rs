@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::PortId;
+use crate::sys::clock::monotonic;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -42,44 +43,64 @@ impl Board {
 
 /// Of one port, from its opening to the end of its last connection.
 #[derive(Default)]
-pub(super) struct Tally(Mutex<Stats>);
+pub(super) struct Tally(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    stats: Stats,
+    /// When those who wait were accepted.
+    since: BTreeMap<u64, Duration>,
+    next: u64,
+    /// When the worst was taken last: what was waited before is told.
+    taken: Duration,
+}
 
 impl Tally {
     pub(super) fn now(&self) -> Stats {
-        locked(&self.0).clone()
+        locked(&self.0).stats.clone()
     }
 
     pub(super) fn take_worst(&self) -> Duration {
-        std::mem::take(&mut locked(&self.0).worst)
+        let now = monotonic();
+        let mut told = locked(&self.0);
+        let oldest = told.since.values().min().map(|since| now.saturating_sub(*since.max(&told.taken)));
+        told.taken = now;
+        std::mem::take(&mut told.stats.worst).max(oldest.unwrap_or_default())
     }
 
     pub(super) fn accepted(self: &Arc<Self>) -> Waiting {
-        let mut stats = locked(&self.0);
-        stats.accepted += 1;
-        stats.waiting += 1;
-        Waiting(Arc::clone(self))
+        let mut told = locked(&self.0);
+        told.stats.accepted += 1;
+        told.stats.waiting += 1;
+        told.next += 1;
+        let number = told.next;
+        told.since.insert(number, monotonic());
+        Waiting(Arc::clone(self), number)
     }
 
     pub(super) fn gave_up(&self) {
-        locked(&self.0).given_up += 1;
+        locked(&self.0).stats.given_up += 1;
     }
 }
 
 /// Counts one who waits, until it is dropped.
-pub(super) struct Waiting(Arc<Tally>);
+pub(super) struct Waiting(Arc<Tally>, u64);
 
 impl Waiting {
     pub(super) fn connected(self, run: u32, waited: Duration) -> Open {
-        let mut stats = locked(&self.0.0);
-        *stats.open.entry(run).or_default() += 1;
-        stats.worst = stats.worst.max(waited);
+        let mut told = locked(&self.0.0);
+        *told.stats.open.entry(run).or_default() += 1;
+        let untold = waited.min(monotonic().saturating_sub(told.taken));
+        told.stats.worst = told.stats.worst.max(untold);
         Open(Arc::clone(&self.0), run)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        locked(&self.0.0).waiting -= 1;
+        let mut told = locked(&self.0.0);
+        told.stats.waiting -= 1;
+        told.since.remove(&self.1);
     }
 }
 
@@ -88,7 +109,7 @@ pub(super) struct Open(Arc<Tally>, u32);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut stats = locked(&self.0.0);
+        let stats = &mut locked(&self.0.0).stats;
         if let Some(count) = stats.open.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {

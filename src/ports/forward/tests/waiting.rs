@@ -168,3 +168,21 @@ fn a_port_that_closes_sends_those_away_who_wait_and_leaves_the_others() {
     drop((caller, called, second, second_called));
     stage.empty();
 }
+
+#[test]
+fn a_wait_that_lasts_is_told_once() {
+    let (stage, service) = (Stage::new(), service());
+    let caller = stage.call();
+    until("he waits", || stage.stats().waiting == 1);
+    let began = std::time::Instant::now();
+    until("he has waited", || began.elapsed() > Duration::from_millis(30));
+    assert!(stage.forwarder.take_worst(&stage.port) >= Duration::from_millis(30), "he waits still");
+    let taken = std::time::Instant::now();
+    stage.route(3, &service);
+    let called = accepted(&service);
+    until("he is connected", || stage.stats().open.get(&3) == Some(&1));
+    assert!(stage.forwarder.take_worst(&stage.port) <= taken.elapsed() + Duration::from_millis(1));
+    assert_eq!(stage.forwarder.take_worst(&stage.port), Duration::ZERO);
+    drop((caller, called));
+    stage.empty();
+}
