@@ -28,13 +28,15 @@ fn address_v6() -> Option<String> {
 fn sockets_come_from_3_on_in_the_order_of_their_names() {
     let (http, v6) = (address(), address_v6());
     let admin = v6.unwrap_or_else(address);
-    let project = Project::new("");
+    let mut project = Project::new("");
+    // Whoever started devsup may have been started so himself.
+    project.env.extend([("LISTEN_PID", "1"), ("LISTEN_FDS", "7")].map(|(name, value)| (name.into(), value.into())));
     let path = project.path("line.sock");
     let command = badly("sockets answer fd:3 answer fd:4 answer fd:5 say ready sleep 600");
     project.write(
         "services.toml",
         &format!(
-            "name = 'shop'\n[services.a]\ncommand = {command}\nready = {{ log = '^ready' }}\nenv = {{ LISTEN_PID = '1' }}\n\
+            "name = 'shop'\n[services.a]\ncommand = {command}\nready = {{ log = '^ready' }}\n\
              [services.a.ports]\nline = {{ listen = '{}', handover = 'socket' }}\n\
              http = {{ listen = '{http}', handover = 'socket' }}\nadmin = {{ listen = '{admin}', handover = 'socket' }}\n",
             path.display()
@@ -62,7 +64,7 @@ fn a_file_where_a_socket_should_be_is_named_and_left_alone() {
         let path = project.path("a.sock");
         project.write("a.sock", "mine");
         project.write("services.toml", &one(SERVES, path.to_str().expect("a path"), handover, ""));
-        project.devsup(&["up", "-d"]);
+        let _typed = project.spawn(&["up", "-d"]);
         let words = format!("{} cannot be bound: a file that is no socket is there", path.display());
         project.until_one("a", |a| a.why.as_ref().is_some_and(|why| why.contains(&words)), &words);
         assert_eq!(fs::read(&path).expect("a file"), b"mine");
@@ -141,7 +143,7 @@ fn a_port_is_kept_while_it_is_wanted_and_let_go_when_it_is_not() {
     });
     let text: String = services.iter().map(|(.., text)| text.as_str()).collect();
     let project = Project::new(&format!("name = 'shop'\n{text}"));
-    project.devsup(&["up", "-d"]);
+    let _typed = project.spawn(&["up", "-d"]);
     for (handover, again, failed, stopped, _) in &services {
         let name = |end: &str| format!("{handover}-{end}");
         project.until_one(&name("again"), |one| one.status.contains("backoff") || one.crashes == 1, "it has crashed");

@@ -62,14 +62,35 @@ fn a_port_may_be_handed_over_in_another_way_from_now_on() {
     assert!(refused(&at));
 }
 
+/// Until now devsup knew nothing of its port. It is taken over from the service's own run, whatever `replace` says.
+#[test]
+fn a_port_that_the_manifest_did_not_know_is_taken_over() {
+    for replace in ["restart", "overlap"] {
+        let at = address();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.sock").display().to_string();
+        for at in [at, path] {
+            let command = crate::faults::badly(&SERVES.replace("WHERE", &at));
+            let project =
+                up(&format!("name = 'shop'\n[services.a]\ncommand = {command}\nready = {{ log = '^ready' }}\n"));
+            reload(&project, &one(SERVES, &at, "forward", &format!("replace = '{replace}'")));
+            project.until_one("a", |a| a.run == Some(2) && a.ready, "it is replaced");
+            if !at.starts_with('/') {
+                assert_eq!(served_by(&at).expect("served"), 2);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_port_that_is_gone_from_the_manifest_is_refused() {
     for handover in ["socket", "forward"] {
         let (at, other) = (address(), address());
         let two = |more: &str| {
-            one("sleep 600", &at, handover, more)
-                .replace("ready = { tcp = 'http', interval = '50ms' }", "")
-                .replace("ready = { log = '^ready' }", "")
+            format!(
+                "name = 'shop'\n[services.a]\ncommand = 'sleep 600'\nready = {{ exec = 'true' }}\n\
+                 ports.http = {{ listen = '{at}', handover = '{handover}' }}\n{more}"
+            )
         };
         let project = up(&two(&format!("ports.other = {{ listen = '{other}', handover = '{handover}' }}\n")));
         call(&other).expect("devsup listens");

@@ -49,7 +49,7 @@ fn a_start_waits_until_a_stranger_lets_the_port_go_and_names_them() {
         let at = address();
         let stranger = TcpListener::bind(&at).expect("nobody else has it");
         let project = Project::new(&one(SERVES, &at, handover, ""));
-        project.devsup(&["up", "-d"]);
+        let _typed = project.spawn(&["up", "-d"]);
         let user = devsup::sys::users::name(devsup::sys::users::own_uid());
         let comm = devsup::sys::tree::look(std::process::id()).expect("ourselves").comm;
         let words = format!("{at} is held by pid {} ({comm}) of {user}", std::process::id());
