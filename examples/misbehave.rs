@@ -31,6 +31,11 @@
 //! | `die SIG` | ends by SIG |
 //! | `listen HOST:PORT` | takes connections from now on, beside what follows |
 //! | `http HOST:PORT CODE` | the same, and answers each GET with this status; CODE may be a file that holds it |
+//! | `answer WHERE` | takes callers beside what follows: says `run N` to each, and his lines back. WHERE: HOST:PORT, a path, a variable `PORT…`, or `fd:3` |
+//! | `deaf WHERE` | listens and takes nobody |
+//! | `shrink`, `shut`, `unblock` WHERE | a small backlog, no callers any more, O_NONBLOCK: of a socket that was passed |
+//! | `sockets`, `value NAME` | prints what was passed and how it is; a variable |
+//! | `if PATH [ WORDS ]` | WORDS only when there is such a file |
 //! | `notify TEXT`, `notify-fd TEXT` | TEXT to `NOTIFY_SOCKET`, `\\n` in it is a line end; with descriptors along |
 //! | `notify-bytes N`, `notify-flood N` | N bytes in one datagram; N datagrams |
 //! | `write-fd N TEXT` | a line to the inherited descriptor N |
@@ -57,6 +62,8 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd;
 
+#[path = "misbehave/answer.rs"]
+mod answer;
 #[path = "misbehave/attack.rs"]
 mod attack;
 #[path = "misbehave/sdk.rs"]
@@ -110,7 +117,11 @@ impl Child {
         while let Some(word) = self.words.next() {
             match word.as_str() {
                 "say" | "cry" | "mutter" | "lines" | "bytes" | "pour" => self.write(&word),
-                "env" | "fds" | "cwd" | "ids" | "signals" => {
+                "value" => {
+                    let name = self.word();
+                    self.print(&format!("{name}={}\n", env::var(&name).unwrap_or_default()));
+                }
+                "env" | "fds" | "cwd" | "ids" | "signals" | "sockets" => {
                     let text = show(&word);
                     self.print(&text);
                 }
@@ -130,6 +141,17 @@ impl Child {
                 "fork" | "daemon" | "bomb" | "hop" => self.multiply(&word),
                 "ignore" | "on" | "stop" | "die" => self.signals(&word),
                 "listen" | "http" => self.serve(&word),
+                "answer" => answer::answer(&self.word()),
+                // Until we end.
+                "deaf" => std::mem::forget(answer::listener(&self.word())),
+                "shrink" | "shut" | "unblock" => answer::spoil(&word, &self.word()),
+                "if" => {
+                    let (path, block) = (self.word(), self.block());
+                    if fs::exists(path).unwrap_or(false) {
+                        let rest = std::mem::take(&mut self.words);
+                        self.words = block.into_iter().chain(rest).collect::<Vec<_>>().into_iter();
+                    }
+                }
                 "notify" | "notify-fd" | "notify-bytes" | "notify-flood" => self.notify(&word),
                 "write-fd" => {
                     let path = format!("/proc/self/fd/{}", self.number());
@@ -301,7 +323,10 @@ impl Child {
                     match told.act.as_str() {
                         "touch" => fs::write(&told.with, "").expect("a file is made"),
                         "say" => self.print(&format!("{}\n", told.with)),
-                        _ => process::exit(told.with.parse().expect("an exit code")),
+                        _ => {
+                            let _taken = answer::leave();
+                            process::exit(told.with.parse().expect("an exit code"))
+                        }
                     }
                 }
             }
@@ -339,6 +364,7 @@ fn nix_close(fd: i32) {
 fn show(word: &str) -> String {
     match word {
         "env" => lines(env::vars_os().map(|(name, _)| name.display().to_string())),
+        "sockets" => answer::sockets(),
         "cwd" => format!("{}\n", env::current_dir().expect("a folder").display()),
         "fds" => {
             let list = fs::read_dir("/proc/self/fd").expect("/proc");

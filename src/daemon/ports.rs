@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::probes::{held_by, listener};
+use super::probes::{held_by, listener, listens_below};
 use super::world::{Fact, World};
 use crate::control::api::Port as Shown;
 use crate::manifest::{Handover, Listen, Name, Port, Service};
@@ -198,41 +198,50 @@ impl Ports {
 
 impl World {
     pub(super) fn claim(&mut self, service: &Service) -> Event {
-        let trouble = self.take_ports(service);
-        match &trouble {
-            None => drop(self.ports.held.remove(&service.name)),
-            Some(_) => {
-                self.ports.held.insert(service.name.clone(), 0);
-                self.later(AGAIN, Fact::PortsAgain(service.name.clone()));
-            }
-        }
-        Event::Ports { service: service.name.clone(), trouble }
-    }
-
-    fn take_ports(&mut self, service: &Service) -> Option<String> {
-        let alone = !self.runs.iter().any(|(run, held)| run.service == service.name && !held.gone);
-        let routed: Vec<(PortId, u32)> = self.ports.routes.iter().map(|(id, run)| (id.clone(), *run)).collect();
-        let trouble = self.ports.take(service, self.brought.folder.id(), alone);
-        // One that moved takes its callers to the old run until the new one is ready.
-        for (id, number) in routed {
-            if id.service == service.name && !self.ports.routes.contains_key(&id) {
-                self.route_port(id, number);
-            }
-        }
-        trouble
+        self.claimed(service, 0)
     }
 
     pub(super) fn ports_again(&mut self, name: &Name) {
-        let Some(rounds) = self.ports.held.get_mut(name) else { return };
-        *rounds += 1;
-        let pause = (AGAIN * *rounds).min(AGAIN_MOST);
+        let Some(rounds) = self.ports.held.get(name).copied() else { return };
         let Some(service) = self.manifest.services.get(name).cloned() else { return self.ports.let_go(name) };
-        let trouble = self.take_ports(&service);
-        match &trouble {
-            None => drop(self.ports.held.remove(name)),
-            Some(_) => self.later(pause, Fact::PortsAgain(name.clone())),
+        let event = self.claimed(&service, rounds.saturating_add(1));
+        self.step(event);
+    }
+
+    /// `rounds`: how often it was looked at before.
+    fn claimed(&mut self, service: &Service, rounds: u32) -> Event {
+        let name = service.name.clone();
+        let alone = self.runs_of(&name).next().is_none();
+        let trouble = self.ports.take(service, self.brought.folder.id(), alone);
+        if trouble.is_some() && self.own_run_listens(service) {
+            self.ports.held.remove(&name);
+            return Event::PortsOwn { service: name };
         }
-        self.step(Event::Ports { service: name.clone(), trouble });
+        if trouble.is_some() {
+            self.ports.held.insert(name.clone(), rounds);
+            let pause = AGAIN * rounds.max(1);
+            self.later(pause.min(AGAIN_MOST), Fact::PortsAgain(name.clone()));
+        } else {
+            self.ports.held.remove(&name);
+        }
+        Event::Ports { service: name, trouble }
+    }
+
+    /// The keepers of those that share its sockets: a keeper may live a moment longer than its tree.
+    fn runs_of(&self, service: &Name) -> impl Iterator<Item = u32> {
+        self.runs.iter().filter(move |(run, held)| run.service == *service && !held.gone).map(|(_, held)| held.pid)
+    }
+
+    /// At an address that devsup is to listen at from now on.
+    fn own_run_listens(&mut self, service: &Service) -> bool {
+        let keepers: Vec<u32> = self.runs_of(&service.name).collect();
+        let wanted = service.ports.iter().filter(|(_, port)| port.handover != Handover::None);
+        wanted.into_iter().any(|(name, port)| {
+            let id = PortId { service: service.name.clone(), port: name.clone() };
+            let bound = self.ports.bound.contains_key(&id);
+            let place = self.ports.place(&id, &port.listen).ok().filter(|_| !bound);
+            place.is_some_and(|place| keepers.iter().any(|keeper| listens_below(*keeper, &place)))
+        })
     }
 
     /// The supervisor calls it ready: from now on callers are taken to it.

@@ -155,9 +155,12 @@ impl Supervisor {
                 match slot.entry.replace {
                     // Somebody else runs it from now on.
                     _ if slot.entry.external() => Some(Move::Stop { run: run.number, why: StopWhy::Asked }),
-                    Replace::Overlap if run.binds => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
-                    Replace::Restart => Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) }),
-                    Replace::Overlap => Self::overlap_free(slot, &why, now).then_some(Move::Spawn),
+                    Replace::Overlap if slot.ports != Ports::Own => {
+                        Self::overlap_free(slot, &why, now).then_some(Move::Spawn)
+                    }
+                    Replace::Restart | Replace::Overlap => {
+                        Some(Move::Stop { run: run.number, why: StopWhy::Replaced(why) })
+                    }
                 }
             }
             _ => None,
@@ -284,18 +287,16 @@ fn ports_of(slot: &Slot) -> Claimed {
     match slot.ports {
         _ if slot.entry.ports.is_empty() => Claimed::Done,
         Ports::Unclaimed | Ports::Stale => Claimed::Ask,
-        Ports::Asked | Ports::Held(_) => Claimed::Wait,
+        // Of its own run: seen again when that is gone.
+        Ports::Asked | Ports::Held(_) | Ports::Own => Claimed::Wait,
         Ports::Free => Claimed::Done,
     }
 }
 
 /// What devsup binds itself it can bind while the old run lives; what the service binds is free only when that is gone.
-fn claimed_before_stop(slot: &Slot, run: &Run) -> Claimed {
-    if run.binds || slot.entry.hands_over(Handover::None) || slot.entry.external() {
-        Claimed::Done
-    } else {
-        ports_of(slot)
-    }
+fn claimed_before_stop(slot: &Slot) -> Claimed {
+    let after = slot.entry.hands_over(Handover::None) || slot.entry.external() || slot.ports == Ports::Own;
+    if after { Claimed::Done } else { ports_of(slot) }
 }
 
 /// What time alone brings to a run.

@@ -235,6 +235,10 @@ pub enum Event {
         service: Name,
         trouble: Option<String>,
     },
+    /// The other answer: what devsup is to listen at, the service's own run has opened by itself. Free when that is gone.
+    PortsOwn {
+        service: Name,
+    },
     /// No connection is left to hand over of a run that is to be stopped.
     Drained {
         run: RunId,

@@ -147,7 +147,7 @@ impl Supervisor {
         match &slot.ports {
             Ports::Held(what) => Waits::Port(Some(what.as_str())),
             Ports::Asked => Waits::Port(None),
-            Ports::Unclaimed | Ports::Stale | Ports::Free => Waits::Nothing,
+            Ports::Unclaimed | Ports::Stale | Ports::Own | Ports::Free => Waits::Nothing,
         }
     }
 

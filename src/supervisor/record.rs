@@ -40,6 +40,11 @@ impl Supervisor {
                 }
             }
             Event::Ports { service, trouble } => self.ports(&service, trouble),
+            Event::PortsOwn { service } => {
+                if let Some(slot) = self.slot_mut(&service).filter(|slot| slot.ports != Ports::Unclaimed) {
+                    slot.ports = Ports::Own;
+                }
+            }
             Event::Drained { run } => {
                 let stopping = self.run_mut(&run).and_then(|run| run.stopping.as_mut());
                 if let Some(stopping) = stopping.filter(|stopping| stopping.draining) {

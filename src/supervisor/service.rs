@@ -158,6 +158,8 @@ pub(super) enum Ports {
     Asked,
     /// Somebody else has one: the sentence.
     Held(String),
+    /// The service's own run has one, and nobody else can before it is gone.
+    Own,
     Free,
 }
 

@@ -41,16 +41,23 @@ pub fn listeners(port: u16) -> Vec<Listener> {
 
 /// Does anybody listen on the unix socket at this path?
 pub fn listens(path: &Path) -> bool {
+    !listening_at(path).is_empty()
+}
+
+/// The sockets that listen at this path, by their inodes.
+pub fn listening_at(path: &Path) -> Vec<u64> {
     /// include/linux/net.h: SO_ACCEPTON
     const ACCEPTS: u32 = 1 << 16;
-    let Ok(table) = fs::read("/proc/self/net/unix") else { return false };
+    let Ok(table) = fs::read("/proc/self/net/unix") else { return Vec::new() };
     // Num RefCount Protocol Flags Type St Inode Path
-    table.split(|byte| *byte == b'\n').any(|line| {
-        let mut fields = line.splitn(8, |byte| *byte == b' ');
-        let flags = fields.nth(3).and_then(|flags| u32::from_str_radix(str::from_utf8(flags).ok()?, 16).ok());
-        let theirs = line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]);
-        flags.is_some_and(|flags| flags & ACCEPTS != 0) && theirs == Some(path.as_os_str().as_bytes())
-    })
+    let inode = |line: &[u8]| {
+        let (fields, theirs) = line.split_at_checked(line.iter().position(|byte| *byte == b'/')?)?;
+        let mut fields = str::from_utf8(fields).ok()?.split_whitespace();
+        let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
+        let listens = flags & ACCEPTS != 0 && theirs == path.as_os_str().as_bytes();
+        fields.nth(2)?.parse().ok().filter(|_| listens)
+    };
+    table.split(|byte| *byte == b'\n').filter_map(inode).collect()
 }
 
 /// The kernel shows listening sockets first. There may be many thousand others, so it is read up to the first of those.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::project::misbehave;
 
 /// An address of this machine that no other test has: the whole of 127.0.0.0/8 is loopback.
-fn address() -> String {
+pub(crate) fn address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(2);
     let pid = std::process::id();
     let n = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::keeper::plain;
 use crate::manifest::Address;
+use crate::ports::Place;
 use crate::sys::sockets::{self, Holds, Listener};
 use crate::sys::{process, tree, users};
 
@@ -57,6 +58,24 @@ pub(in crate::daemon) fn held_by(at: SocketAddr, project: &str) -> Option<String
 
 /// Any whose listening would be in the way: `pid 4121 (python3) of bob`.
 pub(in crate::daemon) fn listener(at: SocketAddr, project: &str) -> Option<String> {
+    let listeners = in_the_way(at);
+    let uid = listeners.first()?.uid;
+    let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+    let pid = tree::all().into_iter().find(|pid| sockets::holds(*pid, &inodes) == Holds::Yes);
+    Some(named(pid, uid, project))
+}
+
+/// Does a process of this keeper's tree listen where one wants to?
+pub(in crate::daemon) fn listens_below(keeper: u32, place: &Place) -> bool {
+    let inodes = match place {
+        Place::Tcp(at) => in_the_way(*at).iter().map(|listener| listener.inode).collect(),
+        Place::Unix(path) => sockets::listening_at(path),
+    };
+    let holds = |pid: u32| sockets::holds(pid, &inodes) == Holds::Yes;
+    !inodes.is_empty() && tree::descendants(keeper, &[]).into_iter().any(holds)
+}
+
+fn in_the_way(at: SocketAddr) -> Vec<Listener> {
     let overlaps = |listener: &Listener| {
         let theirs = listener.at.ip();
         // A socket of all IPv6 addresses takes those of IPv4 too, unless it was told not to.
@@ -64,11 +83,7 @@ pub(in crate::daemon) fn listener(at: SocketAddr, project: &str) -> Option<Strin
             || at.ip().is_unspecified()
             || theirs.is_unspecified() && (theirs.is_ipv6() || at.is_ipv4())
     };
-    let listeners: Vec<Listener> = sockets::listeners(at.port()).into_iter().filter(overlaps).collect();
-    let uid = listeners.first()?.uid;
-    let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
-    let pid = tree::all().into_iter().find(|pid| sockets::holds(*pid, &inodes) == Holds::Yes);
-    Some(named(pid, uid, project))
+    sockets::listeners(at.port()).into_iter().filter(overlaps).collect()
 }
 
 fn named(pid: Option<u32>, uid: u32, project: &str) -> String {

@@ -358,6 +358,7 @@ impl World {
                 self.begin_promptness_anew(service);
             }
             Event::Loaded { .. }
+            | Event::PortsOwn { .. }
             | Event::Drained { .. }
             | Event::Commanded { .. }
             | Event::NotReady { .. }

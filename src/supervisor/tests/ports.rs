@@ -1,7 +1,7 @@
 //! Ports: seen to be free before a start, drained before a stop.
 
 use super::stage::{MIN, Stage, checked, handed_over, overlapping, run, service, with_role};
-use crate::manifest::{Handover, Listen, Port};
+use crate::manifest::{Handover, Listen, Port, Replace};
 use crate::supervisor::{Command, Event, Happening, State};
 
 const HELD: &str = "127.0.0.1:8001 is held by pid 812 (python3) of bob";
@@ -74,6 +74,24 @@ fn what_devsup_cannot_bind_leaves_the_old_run_up() {
     assert_eq!(stage.view("a").why, Some(format!("not replaced: {HELD}")));
     free(&mut stage, "a");
     assert_eq!(stage.said(), ["drain a#1"]);
+}
+
+/// It listened there by itself until now. Nobody waits for it to let go, nor can two be there at once.
+#[test]
+fn what_its_own_run_holds_is_taken_over_when_that_is_gone() {
+    for replace in [Replace::Restart, Replace::Overlap] {
+        let a = checked(service("a"));
+        let mut stage = Stage::new(vec![a.clone()]);
+        stage.bring_up(&["a"]);
+        stage.port_held = Some(HELD.into());
+        stage.load(vec![crate::manifest::Service { replace, ..handed_over(a, Handover::Forward) }]);
+        assert!(stage.said().is_empty());
+        stage.event(Event::PortsOwn { service: "a".into() });
+        assert_eq!(stage.said(), ["replace a#1"]);
+        stage.port_held = None;
+        stage.over("a", 1, 0);
+        assert_eq!(stage.said(), ["spawn a#2 (manifest changed)"]);
+    }
 }
 
 #[test]
