@@ -251,6 +251,10 @@ impl World {
     }
 
     pub(super) fn drain(&mut self, run: &RunId) {
+        if let Some(service) = self.manifest.services.get(&run.service) {
+            // Who waited before, for one that had crashed, did not wait for this replacement.
+            self.ports.worst(service);
+        }
         self.ports.unroute(run);
         let (tell, told) = oneshot::channel::<()>();
         if let Some(forwarder) = &self.ports.forwarder {
@@ -285,15 +289,16 @@ impl World {
         }
     }
 
-    /// How long callers waited while a run was replaced: the forwarder has seen it; those of a socket waited for the gap.
+    /// How long callers waited while a run was replaced: the forwarder has seen it; of a socket nobody can know more than since when
+    /// they may have, which the supervisor says.
     pub(super) fn told_waits(&self, note: &mut Note) {
         let Some(service) = note.service.as_ref().and_then(|name| self.manifest.services.get(name)) else { return };
-        let Happening::Replaced { gap_ms, waited_ms, .. } = &mut note.what else { return };
+        let Happening::Replaced { waited_ms, .. } = &mut note.what else { return };
         if service.hands_over(Handover::None) {
             return;
         }
         let forwarded = self.ports.worst(service).map(|worst| u64::try_from(worst.as_millis()).unwrap_or(u64::MAX));
-        let passed = service.hands_over(Handover::Socket).then(|| gap_ms.unwrap_or_default());
+        let passed = service.hands_over(Handover::Socket).then(|| waited_ms.unwrap_or_default());
         *waited_ms = forwarded.max(passed);
     }
 }

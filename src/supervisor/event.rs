@@ -383,7 +383,8 @@ pub enum Happening {
     Replaced {
         why: Vec<Reason>,
         gap_ms: Option<u64>,
-        /// How long callers of its ports waited at worst; filled in by who sees them.
+        /// How long callers of its ports waited at worst. Of a passed socket: from the order to stop until the new run was ready.
+        /// Of a forwarded port it is filled in by who sees them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waited_ms: Option<u64>,
     },

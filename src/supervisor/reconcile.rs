@@ -1,12 +1,14 @@
 //! Carries moves out on the state and as effects. One move of one service at a time, until nothing is left to be done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Supervisor;
 use super::decide::Move;
 use super::event::{AskId, Effect, Happening, LeaseId, Reason, RunId, StopWhy};
 use super::service::{Ports, Replacing, Run, Stopping};
 use super::time::Now;
+use crate::manifest::{Handover, Replace, Service};
 
 impl Supervisor {
     pub(super) fn reconcile(&mut self, now: Now) {
@@ -118,10 +120,11 @@ impl Supervisor {
             slot.give_back(number);
         }
         let name = slot.name().clone();
+        let drained_within = drained_within(&slot.entry);
         let Some(run) = slot.run_mut(number) else { return };
         // Only one that was ready has callers.
         let draining = matches!(why, StopWhy::Replaced(_)) && run.forwarded && run.is_ready();
-        let deadline = now.mono + timeout;
+        let deadline = now.mono + if draining { drained_within.min(timeout) } else { timeout };
         run.stopping = Some(Stopping { since: now.mono, deadline, why: why.clone(), killed: false, draining });
         let run = RunId { service: name, number };
         self.effects.push(if draining { Effect::Drain { run } } else { Effect::Stop { run, timeout, why } });
@@ -181,5 +184,15 @@ impl Supervisor {
             self.finished = true;
             self.effects.push(Effect::Finished);
         }
+    }
+}
+
+/// Until the next run is ready new callers wait, and no longer than their port says: half of that is for those who are connected to
+/// finish, the rest for the old run to end and the new one to start. In an overlap nobody waits.
+fn drained_within(service: &Service) -> Duration {
+    let forwarded = service.ports.values().filter(|port| port.handover == Handover::Forward);
+    match service.replace {
+        Replace::Restart => forwarded.map(|port| port.wait / 2).min().unwrap_or(Duration::MAX),
+        Replace::Overlap => Duration::MAX,
     }
 }

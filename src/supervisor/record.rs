@@ -7,9 +7,9 @@ use super::Supervisor;
 use super::event::{AskId, Effect, Event, Happening, Lease, Reason, Refusal, RunId};
 use super::lease::{Held, Refused, patience};
 use super::service::{Former, Ports, Run, Slot, There};
-use super::time::Now;
+use super::time::{Mono, Now};
 use super::view::Want;
-use crate::manifest::{Name, Replace, Service};
+use crate::manifest::{Handover, Name, Replace, Service};
 
 impl Supervisor {
     pub(super) fn record(&mut self, now: Now, event: Event) {
@@ -170,10 +170,13 @@ impl Supervisor {
         let overlapped = slot.entry.replace == Replace::Overlap;
         let number = slot.serving().map(|run| run.number);
         let serves = |run: &Run| if run.ready_within.is_some() { run.ready } else { run.started };
-        let gap = slot.serving().and_then(serves).zip(replacing.old_ended);
-        let gap_ms =
-            gap.filter(|_| !overlapped).map(|(new, old)| u64::try_from(new.since(old).as_millis()).unwrap_or(u64::MAX));
-        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms, waited_ms: None });
+        let serves = slot.serving().and_then(serves).filter(|_| !overlapped);
+        let until = |from: Mono, new: Mono| u64::try_from(new.since(from).as_millis()).unwrap_or(u64::MAX);
+        let gap_ms = serves.zip(replacing.old_ended).map(|(new, old)| until(old, new));
+        // One who is told to stop may take nobody from then on, and yet need a while to end.
+        let passed = serves.filter(|_| slot.entry.hands_over(Handover::Socket));
+        let waited_ms = passed.map(|new| until(replacing.began, new));
+        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms, waited_ms });
         self.restart_dependents(service);
     }
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod endpoint;
 mod faults;
 mod groups;
+mod handover;
 mod iam;
 mod keeper;
 mod layers;

@@ -15,7 +15,6 @@ use super::places::Place;
 use super::stats::Waiting;
 use super::stream::{self, Caller};
 use super::{Target, open};
-use crate::sys::clock::monotonic;
 
 /// A run that refuses opens its port a bit later, or has just died.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -27,16 +26,14 @@ type Route = watch::Receiver<Option<Target>>;
 struct Closed;
 
 pub(super) async fn attend(caller: Caller, port: Rc<Port>, place: Place, waiting: Waiting) {
-    let accepted = monotonic();
-    let mut search = Search { route: port.route.clone(), waited: false };
+    let mut search = Search { route: port.route.clone(), waiting };
     let (target, service) = match timeout(port.wait, search.reach(&caller)).await {
         Ok(Ok(reached)) => reached,
         Ok(Err(Closed)) => return,
         Err(_) => return port.tally.gave_up(),
     };
-    let waited = if search.waited { monotonic().saturating_sub(accepted) } else { Duration::ZERO };
     // No port's order comes between: what is drained from now on knows of this one.
-    let open = (port.crowds.join(&port.service, target.run), waiting.connected(target.run, waited));
+    let open = (port.crowds.join(&port.service, target.run), search.waiting.connected(target.run));
     let scratch = port.scratch.clone();
     drop(port);
     #[cfg(test)]
@@ -47,8 +44,7 @@ pub(super) async fn attend(caller: Caller, port: Rc<Port>, place: Place, waiting
 
 struct Search {
     route: Route,
-    /// There was nowhere to go at once.
-    waited: bool,
+    waiting: Waiting,
 }
 
 impl Search {
@@ -70,7 +66,7 @@ impl Search {
                     }
                 }
             }
-            self.waited = true;
+            self.waiting.must_wait();
             select! {
                 biased;
                 changed = self.route.changed() => {

@@ -149,8 +149,8 @@ impl Forwarder {
         self.board.of(port).map(|tally| tally.now()).unwrap_or_default()
     }
 
-    /// Of the callers connected since the last take: the longest between being accepted and being connected to a run. Zero if
-    /// nobody had to wait.
+    /// Of the callers who waited since the last take, also those who wait still: the longest between being accepted and being
+    /// connected to a run. Zero if nobody had to wait.
     pub fn take_worst(&self, port: &PortId) -> Duration {
         self.board.of(port).map(|tally| tally.take_worst()).unwrap_or_default()
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::PortId;
+use crate::sys::clock::monotonic;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -42,44 +43,69 @@ impl Board {
 
 /// Of one port, from its opening to the end of its last connection.
 #[derive(Default)]
-pub(super) struct Tally(Mutex<Stats>);
+pub(super) struct Tally(Mutex<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    stats: Stats,
+    /// Since when those wait who found nowhere to go, by their number.
+    since: BTreeMap<u64, Duration>,
+}
 
 impl Tally {
     pub(super) fn now(&self) -> Stats {
-        locked(&self.0).clone()
+        locked(&self.0).stats.clone()
     }
 
+    /// Also of those who wait still: a run that has just become ready is told of before its first caller reaches it. What they
+    /// wait from now on is for the next to take.
     pub(super) fn take_worst(&self) -> Duration {
-        std::mem::take(&mut locked(&self.0).worst)
+        let (mut noted, now) = (locked(&self.0), monotonic());
+        let waits = noted.since.values_mut().map(|since| now.saturating_sub(std::mem::replace(since, now)));
+        let longest = waits.max().unwrap_or_default();
+        std::mem::take(&mut noted.stats.worst).max(longest)
     }
 
     pub(super) fn accepted(self: &Arc<Self>) -> Waiting {
-        let mut stats = locked(&self.0);
-        stats.accepted += 1;
-        stats.waiting += 1;
-        Waiting(Arc::clone(self))
+        let mut noted = locked(&self.0);
+        noted.stats.accepted += 1;
+        noted.stats.waiting += 1;
+        Waiting { tally: Arc::clone(self), number: noted.stats.accepted, accepted: monotonic() }
     }
 
     pub(super) fn gave_up(&self) {
-        locked(&self.0).given_up += 1;
+        locked(&self.0).stats.given_up += 1;
     }
 }
 
 /// Counts one who waits, until it is dropped.
-pub(super) struct Waiting(Arc<Tally>);
+pub(super) struct Waiting {
+    tally: Arc<Tally>,
+    number: u64,
+    accepted: Duration,
+}
 
 impl Waiting {
-    pub(super) fn connected(self, run: u32, waited: Duration) -> Open {
-        let mut stats = locked(&self.0.0);
-        *stats.open.entry(run).or_default() += 1;
-        stats.worst = stats.worst.max(waited);
-        Open(Arc::clone(&self.0), run)
+    /// There was nowhere to go at once.
+    pub(super) fn must_wait(&self) {
+        locked(&self.tally.0).since.entry(self.number).or_insert(self.accepted);
+    }
+
+    pub(super) fn connected(self, run: u32) -> Open {
+        let mut noted = locked(&self.tally.0);
+        *noted.stats.open.entry(run).or_default() += 1;
+        if let Some(since) = noted.since.get(&self.number) {
+            noted.stats.worst = noted.stats.worst.max(monotonic().saturating_sub(*since));
+        }
+        Open(Arc::clone(&self.tally), run)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        locked(&self.0.0).waiting -= 1;
+        let mut noted = locked(&self.tally.0);
+        noted.since.remove(&self.number);
+        noted.stats.waiting -= 1;
     }
 }
 
@@ -88,11 +114,11 @@ pub(super) struct Open(Arc<Tally>, u32);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut stats = locked(&self.0.0);
-        if let Some(count) = stats.open.get_mut(&self.1) {
+        let open = &mut locked(&self.0.0).stats.open;
+        if let Some(count) = open.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
-                stats.open.remove(&self.1);
+                open.remove(&self.1);
             }
         }
     }

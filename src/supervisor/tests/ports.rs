@@ -82,7 +82,7 @@ fn connections_leave_before_the_run_is_told_to_stop() {
     stage.bring_up(&["a"]);
     stage.restart("a");
     assert_eq!(stage.said(), ["drain a#1"]);
-    assert_eq!(stage.view("a").status, "draining 0s, 10s at most");
+    assert_eq!(stage.view("a").status, "draining 0s, 5s at most");
     stage.pass(3_000);
     assert!(stage.said().is_empty());
     stage.event(Event::Drained { run: run("a", 1) });
@@ -96,10 +96,28 @@ fn connections_leave_before_the_run_is_told_to_stop() {
 }
 
 #[test]
-fn callers_are_waited_for_as_long_as_a_stop_may_take() {
+fn callers_may_finish_for_half_of_what_others_wait_meanwhile() {
     let mut stage = Stage::new(vec![checked(handed_over(service("a"), Handover::Forward))]);
     stage.bring_up(&["a"]);
     stage.restart("a");
+    stage.pass(4_999);
+    assert_eq!(stage.said(), ["drain a#1"]);
+    stage.pass(1);
+    assert_eq!(stage.said(), ["replace a#1"]);
+    stage.pass(9_000);
+    assert_eq!(stage.view("a").status, "stopping 14s, SIGKILL in 1s", "its own grace is whole");
+}
+
+#[test]
+fn in_an_overlap_callers_may_finish_as_long_as_a_stop_may_take() {
+    let mut stage = Stage::new(vec![handed_over(overlapping("a"), Handover::Forward)]);
+    stage.bring_up(&["a"]);
+    stage.until_asked(&["a"]);
+    stage.grant("a", 60 * MIN);
+    stage.until_said("spawn a#2");
+    stage.said();
+    stage.started("a", 2);
+    stage.ready("a", 2);
     stage.pass(9_999);
     assert_eq!(stage.said(), ["drain a#1"]);
     stage.pass(1);
@@ -204,5 +222,20 @@ fn the_gap_lasts_until_the_new_run_is_ready() {
     stage.ready("a", 2);
     let why = vec![crate::supervisor::Reason::Restart { by: "alice".into() }];
     let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: None };
+    assert_eq!(stage.happened("a", &replaced), 1);
+}
+
+#[test]
+fn callers_of_a_passed_socket_wait_from_the_order_to_stop_until_the_new_run_is_ready() {
+    let mut stage = Stage::new(vec![checked(handed_over(service("a"), Handover::Socket))]);
+    stage.bring_up(&["a"]);
+    stage.restart("a");
+    stage.pass(40);
+    stage.over("a", 1, 0);
+    stage.started("a", 2);
+    stage.pass(300);
+    stage.ready("a", 2);
+    let why = vec![crate::supervisor::Reason::Restart { by: "alice".into() }];
+    let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: Some(340) };
     assert_eq!(stage.happened("a", &replaced), 1);
 }

@@ -168,3 +168,17 @@ fn a_port_that_closes_sends_those_away_who_wait_and_leaves_the_others() {
     drop((caller, called, second, second_called));
     stage.empty();
 }
+
+#[test]
+fn one_who_waits_still_is_told_of() {
+    let (stage, service) = (Stage::new(), service());
+    let _caller = stage.call();
+    until("his wait counts", || stage.forwarder.take_worst(&stage.port) > Duration::ZERO);
+    // What was told is not told again with what comes after.
+    let before = monotonic();
+    stage.forwarder.take_worst(&stage.port);
+    stage.route(3, &service);
+    let _called = accepted(&service);
+    until("he is connected", || stage.stats().open.get(&3) == Some(&1));
+    assert!(stage.forwarder.take_worst(&stage.port) <= monotonic().saturating_sub(before));
+}
