@@ -1,11 +1,12 @@
 //! A service as one run gets it: its ports have numbers, and what its texts refer to is in its place.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::world::World;
 use crate::manifest::{Address, Check, Command, Handover, HttpUrl, Port, Probe, Service, Target, template};
-use crate::ports::{PortId, Reserved};
+use crate::ports::{Place, PortId, Reserved};
 use crate::supervisor::RunId;
 
 pub(super) struct Filled {
@@ -33,11 +34,13 @@ impl World {
         }
         let numbers = private.iter().map(|(name, reserved)| (name.clone(), reserved.number)).collect();
         let known = self.known_to(service, run.number, &numbers)?;
+        let elsewhere = self.elsewhere(service)?;
         let fill = |text: &str| {
             let unknown = |name: String| format!("`${{{name}}}` is not known to it");
-            template::fill(text, &|name| known.texts.get(name).cloned()).map_err(unknown)
+            template::fill(text, &|name| known.texts.get(name).or_else(|| elsewhere.get(name)).cloned())
+                .map_err(unknown)
         };
-        let service = Arc::new(with_texts(service, &known.own, &fill)?);
+        let service = Arc::new(with_texts(service, Some(&known.own), &fill)?);
         Ok(Filled { service, variables: known.variables, private })
     }
 
@@ -49,8 +52,18 @@ impl World {
             None => BTreeMap::new(),
         };
         let known = self.known_to(service, run, &numbers)?;
+        let elsewhere = self.elsewhere(service)?;
         // What only a run has stays as it was written.
-        let written = |name: &str| Some(known.texts.get(name).cloned().unwrap_or_else(|| format!("${{{name}}}")));
+        let written = |name: &str| {
+            Some(
+                known
+                    .texts
+                    .get(name)
+                    .or_else(|| elsewhere.get(name))
+                    .cloned()
+                    .unwrap_or_else(|| format!("${{{name}}}")),
+            )
+        };
         let mut service = service.clone();
         service.command = service
             .command
@@ -70,18 +83,33 @@ impl World {
         known.insert("DEVSUP_RUN".into(), format!("{}/{}#{run}", self.brought.folder.id(), service.name));
         let variables = variables(&own);
         known.extend(variables.iter().cloned());
-        for other in self.manifest.services.values().cloned().collect::<Vec<_>>() {
-            for (name, port) in &other.ports {
-                let place =
-                    self.ports.place(&PortId { service: other.name.clone(), port: name.clone() }, &port.listen)?;
-                let reference = format!("ports.{}.{name}", other.name);
-                if let crate::ports::Place::Tcp(at) = &place {
-                    known.insert(format!("{reference}.port"), at.port().to_string());
-                }
-                known.insert(reference, place.to_string());
-            }
-        }
         Ok(Known { own, variables, texts: known })
+    }
+
+    /// The ports that its texts name: `ports.db.sql`, `ports.db.sql.port`.
+    fn elsewhere(&mut self, service: &Service) -> Result<BTreeMap<String, String>, String> {
+        let named = RefCell::new(BTreeSet::new());
+        let note = |text: &str| {
+            template::fill(text, &|name| {
+                named.borrow_mut().insert(name.to_owned());
+                Some(String::new())
+            })
+        };
+        with_texts(service, None, &note)?;
+        let mut found = BTreeMap::new();
+        for name in named.into_inner() {
+            let Some((of, port)) = name.strip_prefix("ports.").and_then(|name| name.split_once('.')) else { continue };
+            let (port, number) = port.strip_suffix(".port").map_or((port, false), |port| (port, true));
+            let Some(other) = self.manifest.services.get(of).cloned() else { continue };
+            let Some(said) = other.ports.get(port) else { continue };
+            let id = PortId { service: other.name.clone(), port: port.to_owned() };
+            let value = match self.place(&id, &said.listen)? {
+                Place::Tcp(at) if number => at.port().to_string(),
+                place => place.to_string(),
+            };
+            found.insert(name, value);
+        }
+        Ok(found)
     }
 
     /// Where this very run is asked, by the name of its port.
@@ -93,10 +121,10 @@ impl World {
         let mut own = BTreeMap::new();
         for (name, port) in &service.ports {
             let id = PortId { service: service.name.clone(), port: name.clone() };
-            let at = match (private.get(name), self.ports.place(&id, &port.listen)?) {
+            let at = match (private.get(name), self.place(&id, &port.listen)?) {
                 (Some(number), _) => Address { host: "127.0.0.1".into(), port: *number },
-                (None, crate::ports::Place::Tcp(at)) => Address { host: reachable(at.ip()), port: at.port() },
-                (None, crate::ports::Place::Unix(_)) => continue,
+                (None, Place::Tcp(at)) => Address { host: reachable(at.ip()), port: at.port() },
+                (None, Place::Unix(_)) => continue,
             };
             own.insert(name.clone(), at);
         }
@@ -125,7 +153,8 @@ fn variables(own: &BTreeMap<String, Address>) -> Vec<(String, String)> {
 
 type Fill<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
-fn with_texts(service: &Service, own: &BTreeMap<String, Address>, fill: Fill<'_>) -> Result<Service, String> {
+/// Without `own`, probes keep whom they ask.
+fn with_texts(service: &Service, own: Option<&BTreeMap<String, Address>>, fill: Fill<'_>) -> Result<Service, String> {
     let mut service = service.clone();
     service.command = service.command.as_ref().map(|command| command_with(command, fill)).transpose()?;
     service.stop_command = service.stop_command.as_ref().map(|command| command_with(command, fill)).transpose()?;
@@ -150,10 +179,11 @@ fn command_with(command: &Command, fill: Fill<'_>) -> Result<Command, String> {
     })
 }
 
-fn probe_with(probe: &Probe, own: &BTreeMap<String, Address>, fill: Fill<'_>) -> Result<Probe, String> {
+fn probe_with(probe: &Probe, own: Option<&BTreeMap<String, Address>>, fill: Fill<'_>) -> Result<Probe, String> {
     let at = |target: &Target| match target {
         Target::At(address) => Ok(Target::At(address.clone())),
         Target::Own(name) => {
+            let Some(own) = own else { return Ok(target.clone()) };
             let address = own.get(name).cloned().ok_or_else(|| format!("port `{name}` cannot be asked"))?;
             Ok::<_, String>(Target::At(address))
         }

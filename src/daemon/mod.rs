@@ -323,7 +323,7 @@ fn world(
     let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
     let seed = format!("{}/{}", users::own_uid(), folder.id());
-    let ports = ports::Ports::new(Numbers::open(folder.ports(), seed), came.umask);
+    let ports = ports::Ports::new(Numbers::open(folder.ports(), seed));
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {

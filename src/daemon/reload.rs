@@ -97,6 +97,7 @@ impl World {
 
     /// Tells the supervisor the manifest, with the numbers of the runs found on disk.
     pub(super) fn loaded(&mut self) {
+        self.keep_numbers();
         let known = |name: &Name| RunId {
             service: name.clone(),
             number: crate::logs::last_run(&self.brought.folder.service_logs(name.as_str())),

@@ -42,6 +42,10 @@ impl World {
         lease: Option<LeaseId>,
         why: Vec<Reason>,
     ) -> Vec<Event> {
+        if self.ports.serves(&run.service) {
+            // The replacement begins with this.
+            self.forget_waits(&run.service);
+        }
         match self.fill(&run, service).and_then(|filled| self.try_spawn(&run, filled, lease, why)) {
             Ok(()) => Vec::new(),
             Err(what) => {

@@ -45,13 +45,14 @@ fn what(what: &Happening) -> String {
         Happening::Exited { exit, crash: false } => format!("ended: {exit}"),
         Happening::Stopped { exit: Some(exit) } => format!("stopped: {exit}"),
         Happening::Stopped { exit: None } => "stopped".into(),
-        Happening::Replaced { why, gap_ms, waited_ms } => {
+        Happening::Replaced { why, gap_ms, waited_ms, given_up } => {
             let gap = match (waited_ms, gap_ms) {
                 (Some(0), _) => ", nobody waited".to_owned(),
                 (Some(ms), _) => format!(", callers waited {} at most", millis(*ms)),
                 (None, gap) => gap.map(|ms| format!(", gap {}", millis(ms))).unwrap_or_default(),
             };
-            format!("replaced{}{gap}", reasons(why))
+            let gone = given_up.map(|count| format!(", {count} of them in vain")).unwrap_or_default();
+            format!("replaced{}{gap}{gone}", reasons(why))
         }
         Happening::PortHeld { what } => format!("cannot be started: {what}"),
         Happening::Backoff { crashes, wait_ms } => format!("starts again in {} (crash {crashes})", millis(*wait_ms)),

@@ -94,7 +94,7 @@ pub(super) enum Fact {
     },
     LoanOver(Name),
     /// A port that somebody else had may be free now.
-    PortsAgain(Name),
+    PortsAgain(Name, u64),
     CodeAnswered(CodeAnswered),
 }
 
@@ -246,7 +246,7 @@ impl World {
             Fact::Told(told) => self.told(told),
             Fact::Lent { service, wanted, asked, answer } => self.lent(&service, wanted, *asked, answer),
             Fact::Borrowed { service, asked, era } => self.borrowed(&service, *asked, era),
-            Fact::PortsAgain(service) => self.ports_again(&service),
+            Fact::PortsAgain(service, claim) => self.ports_again(&service, claim),
             Fact::LoanOver(service) => self.lent.expire(&service),
             Fact::CodeAnswered(told) => self.code_answered(told),
         }

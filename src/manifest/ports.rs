@@ -20,6 +20,12 @@ pub struct Port {
 impl Port {
     pub const WAIT: Duration = Duration::from_secs(10);
 
+    /// Is a listening socket of the one used as that of the other is?
+    pub fn same_use(&self, other: &Self) -> bool {
+        let forwards = self.handover == Handover::Forward;
+        self.handover == other.handover && (!forwards || self.wait == other.wait)
+    }
+
     /// Does a run have a number to listen at? By `forward` it always does, whatever callers come to.
     pub fn is_tcp(&self) -> bool {
         self.handover == Handover::Forward || !matches!(self.listen, Listen::Unix(_))

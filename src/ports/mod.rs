@@ -9,5 +9,5 @@ mod listener;
 mod numbers;
 
 pub use forward::{Accepting, PortId};
-pub use listener::{Listener, Place};
+pub use listener::{Listener, Made, Place};
 pub use numbers::{Numbers, Reserved};

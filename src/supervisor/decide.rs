@@ -155,7 +155,7 @@ impl Supervisor {
                 match slot.entry.replace {
                     // Somebody else runs it from now on.
                     _ if slot.entry.external() => Some(Move::Stop { run: run.number, why: StopWhy::Asked }),
-                    Replace::Overlap if slot.ports != Ports::Own => {
+                    Replace::Overlap if slot.ports != Ports::Own && !run.keeps_ports_from(&slot.entry) => {
                         Self::overlap_free(slot, &why, now).then_some(Move::Spawn)
                     }
                     Replace::Restart | Replace::Overlap => {
@@ -221,7 +221,9 @@ impl Supervisor {
 
     fn unclaim(&self, at: usize) -> Option<Move> {
         let slot = &self.slots[at];
-        let over = slot.entry.ports.is_empty() || slot.runs.is_empty() && (!slot.active() || self.shutting_down);
+        // Some may have been started with more.
+        let unused = slot.entry.ports.is_empty() && slot.runs.iter().all(|run| run.ports.is_empty());
+        let over = unused || slot.runs.is_empty() && (!slot.active() || self.shutting_down);
         (over && slot.ports != Ports::Unclaimed).then_some(Move::Unclaim)
     }
 
@@ -294,8 +296,11 @@ fn ports_of(slot: &Slot) -> Claimed {
 }
 
 /// What devsup binds itself it can bind while the old run lives; what the service binds is free only when that is gone.
-fn claimed_before_stop(slot: &Slot) -> Claimed {
-    let after = slot.entry.hands_over(Handover::None) || slot.entry.external() || slot.ports == Ports::Own;
+fn claimed_before_stop(slot: &Slot, run: &Run) -> Claimed {
+    let after = slot.entry.hands_over(Handover::None)
+        || slot.entry.external()
+        || slot.ports == Ports::Own
+        || run.keeps_ports_from(&slot.entry);
     if after { Claimed::Done } else { ports_of(slot) }
 }
 
@@ -303,8 +308,9 @@ fn claimed_before_stop(slot: &Slot) -> Claimed {
 fn run_deadline(slot: &Slot, run: &Run, now: Now) -> Option<Move> {
     if let Some(stopping) = &run.stopping {
         if stopping.draining {
-            // Whoever wants it down does not wait for callers.
-            let over = stopping.deadline <= now.mono || slot.want == Want::Down;
+            // Whoever wants it down does not wait for callers, nor does who has lost the run that was to serve them.
+            let alone = stopping.beside && !slot.runs.iter().any(Run::live);
+            let over = stopping.deadline <= now.mono || slot.want == Want::Down || alone;
             return over.then_some(Move::EndDrain { run: run.number });
         }
         let late = stopping.deadline + KEEPER_LATE <= now.mono;

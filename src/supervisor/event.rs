@@ -239,6 +239,10 @@ pub enum Event {
     PortsOwn {
         service: Name,
     },
+    /// A port that somebody else had may be free now: it is worth a look.
+    PortsAgain {
+        service: Name,
+    },
     /// No connection is left to hand over of a run that is to be stopped.
     Drained {
         run: RunId,
@@ -387,9 +391,13 @@ pub enum Happening {
     Replaced {
         why: Vec<Reason>,
         gap_ms: Option<u64>,
-        /// How long callers of its ports waited at worst; filled in by who sees them.
+        /// Where ports were handed over: how long callers waited at worst. Of a passed socket: from the order to stop until the new
+        /// run was ready. What is more, of a forwarded one, is added by who sees them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waited_ms: Option<u64>,
+        /// Callers that no run took in time; added likewise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given_up: Option<u64>,
     },
     /// It cannot be started while somebody else has its port.
     PortHeld {

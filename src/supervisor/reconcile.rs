@@ -1,12 +1,14 @@
 //! Carries moves out on the state and as effects. One move of one service at a time, until nothing is left to be done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Supervisor;
 use super::decide::Move;
 use super::event::{AskId, Effect, Happening, LeaseId, Reason, RunId, StopWhy};
 use super::service::{Ports, Replacing, Run, Stopping};
 use super::time::Now;
+use crate::manifest::{Handover, Service};
 
 impl Supervisor {
     pub(super) fn reconcile(&mut self, now: Now) {
@@ -62,6 +64,7 @@ impl Supervisor {
             }
             Move::Unclaim => {
                 self.slots[at].ports = Ports::Unclaimed;
+                self.slots[at].port_held = None;
                 self.effects.push(Effect::Unclaim { service: name });
             }
             Move::Look { run } => {
@@ -112,26 +115,42 @@ impl Supervisor {
             if slot.replacement_under_way().is_none() {
                 slot.replacing = None;
             }
-            slot.replacing.get_or_insert_with(|| Replacing { why: reasons.clone(), began: now.mono, old_ended: None });
+            let refused = slot.refuses(number);
+            slot.replacing.get_or_insert_with(|| Replacing {
+                why: reasons.clone(),
+                began: now.mono,
+                old_ended: None,
+                beside: false,
+                refused,
+            });
         }
         if why == StopWhy::Leftover {
             slot.give_back(number);
         }
         let name = slot.name().clone();
+        let beside = slot.runs.iter().any(|other| other.number != number && other.live());
+        let drained_within = if beside { timeout } else { timeout.min(half_of_wait(&slot.entry)) };
         let Some(run) = slot.run_mut(number) else { return };
-        // Only one that was ready has callers.
-        let draining = matches!(why, StopWhy::Replaced(_)) && run.forwarded && run.is_ready();
-        let deadline = now.mono + timeout;
-        run.stopping = Some(Stopping { since: now.mono, deadline, why: why.clone(), killed: false, draining });
+        // Only one that was ready has callers, and for one that is unhealthy those who come wait in vain.
+        let draining = match &why {
+            StopWhy::Replaced(reasons) => {
+                run.has(Handover::Forward) && run.is_ready() && (beside || !reasons.contains(&Reason::Unhealthy))
+            }
+            StopWhy::Asked | StopWhy::Leftover => false,
+        };
+        let deadline = now.mono + if draining { drained_within } else { timeout };
+        run.stopping =
+            Some(Stopping { since: now.mono, deadline, why: why.clone(), timeout, beside, killed: false, draining });
         let run = RunId { service: name, number };
         self.effects.push(if draining { Effect::Drain { run } } else { Effect::Stop { run, timeout, why } });
     }
 
     fn end_drain(&mut self, at: usize, number: u32, now: Now) {
         let slot = &mut self.slots[at];
-        let timeout = slot.stop_timeout.take().unwrap_or(slot.entry.stop_timeout);
+        let shorter = slot.stop_timeout.take();
         let name = slot.name().clone();
         let Some(stopping) = slot.run_mut(number).and_then(|run| run.stopping.as_mut()) else { return };
+        let timeout = shorter.unwrap_or(stopping.timeout);
         stopping.draining = false;
         stopping.deadline = now.mono + timeout;
         let why = stopping.why.clone();
@@ -150,9 +169,14 @@ impl Supervisor {
         }
         slot.changed.clear();
         if beside.is_some() || slot.replacing.is_some() {
-            let old_ended = slot.replacing.as_ref().and_then(|replacing| replacing.old_ended);
-            let began = slot.replacing.as_ref().map_or(now.mono, |replacing| replacing.began);
-            slot.replacing = Some(Replacing { why: why.clone(), began, old_ended });
+            let before = slot.replacing.as_ref();
+            slot.replacing = Some(Replacing {
+                why: why.clone(),
+                began: before.map_or(now.mono, |replacing| replacing.began),
+                old_ended: before.and_then(|replacing| replacing.old_ended),
+                beside: beside.is_some(),
+                refused: before.is_some_and(|replacing| replacing.refused),
+            });
         }
         slot.last_run += 1;
         slot.starts += 1;
@@ -182,4 +206,11 @@ impl Supervisor {
             self.effects.push(Effect::Finished);
         }
     }
+}
+
+/// Until the next run is ready new callers wait, and no longer than their port says: half of that is for those who are connected to
+/// finish, the rest for the old run to end and the new one to start.
+fn half_of_wait(service: &Service) -> Duration {
+    let forwarded = service.ports.values().filter(|port| port.handover == Handover::Forward);
+    forwarded.map(|port| port.wait / 2).min().unwrap_or(Duration::MAX)
 }

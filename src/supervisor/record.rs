@@ -7,9 +7,9 @@ use super::Supervisor;
 use super::event::{AskId, Effect, Event, Happening, Lease, Reason, Refusal, RunId};
 use super::lease::{Held, Refused, patience};
 use super::service::{Former, Ports, Run, Slot, There};
-use super::time::Now;
+use super::time::{Mono, Now};
 use super::view::Want;
-use crate::manifest::{Name, Replace, Service};
+use crate::manifest::{Handover, Name, Service};
 
 impl Supervisor {
     pub(super) fn record(&mut self, now: Now, event: Event) {
@@ -40,6 +40,11 @@ impl Supervisor {
                 }
             }
             Event::Ports { service, trouble } => self.ports(&service, trouble),
+            Event::PortsAgain { service } => {
+                if let Some(slot) = self.slot_mut(&service).filter(|slot| matches!(slot.ports, Ports::Held(_))) {
+                    slot.ports = Ports::Stale;
+                }
+            }
             Event::PortsOwn { service } => {
                 if let Some(slot) = self.slot_mut(&service).filter(|slot| slot.ports != Ports::Unclaimed) {
                     slot.ports = Ports::Own;
@@ -114,8 +119,9 @@ impl Supervisor {
 
     fn ports(&mut self, service: &Name, trouble: Option<String>) {
         let Some(slot) = self.slot_mut(service).filter(|slot| slot.ports != Ports::Unclaimed) else { return };
-        let before = std::mem::replace(&mut slot.ports, trouble.clone().map_or(Ports::Free, Ports::Held));
-        if let Some(what) = trouble.filter(|what| before != Ports::Held(what.clone())) {
+        slot.ports = trouble.clone().map_or(Ports::Free, Ports::Held);
+        let before = std::mem::replace(&mut slot.port_held, trouble.clone());
+        if let Some(what) = trouble.filter(|what| before.as_ref() != Some(what)) {
             self.note(service, None, Happening::PortHeld { what });
         }
     }
@@ -172,13 +178,16 @@ impl Supervisor {
         let Some(replacing) = slot.replacing.take() else { return };
         slot.cost = Some(now.mono.since(replacing.began));
         slot.forget_overlaps();
-        let overlapped = slot.entry.replace == Replace::Overlap;
+        let handed_over = !slot.entry.ports.is_empty() && !slot.entry.hands_over(Handover::None) && !replacing.refused;
         let number = slot.serving().map(|run| run.number);
         let serves = |run: &Run| if run.ready_within.is_some() { run.ready } else { run.started };
-        let gap = slot.serving().and_then(serves).zip(replacing.old_ended);
-        let gap_ms =
-            gap.filter(|_| !overlapped).map(|(new, old)| u64::try_from(new.since(old).as_millis()).unwrap_or(u64::MAX));
-        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms, waited_ms: None });
+        let serves = slot.serving().and_then(serves).filter(|_| !replacing.beside);
+        let until = |from: Mono, new: Mono| u64::try_from(new.since(from).as_millis()).unwrap_or(u64::MAX);
+        let gap_ms = serves.zip(replacing.old_ended).map(|(new, old)| until(old, new));
+        // One who is told to stop may take nobody from then on, and yet need a while to end.
+        let passed = serves.filter(|_| slot.entry.hands_over(Handover::Socket));
+        let waited_ms = handed_over.then(|| passed.map_or(0, |new| until(replacing.began, new)));
+        self.note(service, number, Happening::Replaced { why: replacing.why, gap_ms, waited_ms, given_up: None });
         self.restart_dependents(service);
     }
 }

@@ -5,6 +5,7 @@
 //!            └──────────┴─────────┴──── exited by itself ──▶ gone
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::history::Past;
 use super::lease::{self, Held, Refused};
 use super::time::{Boot, Mono, Now, Wall};
 use super::view::{State, Want};
-use crate::manifest::{Handover, Name, Service};
+use crate::manifest::{Handover, Name, Port, Service};
 
 /// What a run must be born with to be current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,8 @@ pub(super) struct Run {
     pub(super) not_ready: Option<String>,
     /// It was said that it is not ready in time.
     pub(super) overdue: bool,
-    /// devsup takes its callers to it.
-    pub(super) forwarded: bool,
-    /// It binds a port by itself, which nobody else can have while it lives.
-    pub(super) binds: bool,
+    /// The ports it was born with.
+    pub(super) ports: BTreeMap<String, Port>,
     /// It fails its `live` check: the sentence.
     pub(super) unwell: Option<String>,
     /// What it says of itself.
@@ -75,6 +74,10 @@ pub(super) struct Stopping {
     /// When the keeper sends SIGKILL; while it drains, when that is given up.
     pub(super) deadline: Mono,
     pub(super) why: StopWhy,
+    /// From being told to stop to SIGKILL.
+    pub(super) timeout: Duration,
+    /// Another run serves meanwhile.
+    pub(super) beside: bool,
     pub(super) killed: bool,
     /// Its connections are handed over first: it has not been told to stop yet.
     pub(super) draining: bool,
@@ -95,8 +98,7 @@ impl Run {
             ready: None,
             not_ready: None,
             overdue: false,
-            forwarded: slot.entry.hands_over(Handover::Forward),
-            binds: slot.entry.hands_over(Handover::None),
+            ports: slot.entry.ports.clone(),
             unwell: None,
             said: None,
             stopping: None,
@@ -131,6 +133,23 @@ impl Run {
     /// Ready, and not known to be unwell: others may build on it.
     pub(super) fn is_well(&self) -> bool {
         self.is_ready() && self.unwell.is_none()
+    }
+
+    /// Has it such a port?
+    pub(super) fn has(&self, handover: Handover) -> bool {
+        self.ports.values().any(|port| port.handover == handover)
+    }
+
+    /// Only when it is gone can its successor have what it listens at: it has bound that itself, or its socket is to be used
+    /// in another way.
+    pub(super) fn keeps_ports_from(&self, entry: &Service) -> bool {
+        let other_use = |name: &String, port: &Port| {
+            let same = |(old_name, old): (&String, &Port)| {
+                (old_name == name || old.listen == port.listen) && old.handover != port.handover
+            };
+            self.ports.iter().any(same)
+        };
+        self.has(Handover::None) || entry.ports.iter().any(|(name, port)| other_use(name, port))
     }
 
     /// SIGKILL did not end it: nobody waits for it any more.
@@ -193,6 +212,10 @@ pub(super) struct Replacing {
     pub(super) why: Vec<Reason>,
     pub(super) began: Mono,
     pub(super) old_ended: Option<Mono>,
+    /// The new one is started beside the old one.
+    pub(super) beside: bool,
+    /// Callers of the old one were not handed over, but refused.
+    pub(super) refused: bool,
 }
 
 #[derive(Debug)]
@@ -231,6 +254,8 @@ pub(super) struct Slot {
     pub(super) replacing: Option<Replacing>,
     pub(super) occupied: Option<String>,
     pub(super) ports: Ports,
+    /// It was said that somebody else has one of its ports.
+    pub(super) port_held: Option<String>,
     pub(super) stop_timeout: Option<Duration>,
     pub(super) last_exit: Option<Exit>,
     /// How the last runs ended, newest last.
@@ -277,6 +302,7 @@ impl Slot {
             replacing: None,
             occupied: None,
             ports: Ports::Unclaimed,
+            port_held: None,
             stop_timeout: None,
             last_exit: None,
             exits: Vec::new(),
@@ -351,6 +377,12 @@ impl Slot {
     pub(super) fn ask_replacement(&mut self, reason: &Reason) {
         join(&mut self.reasons, reason);
         self.revision.asked += 1;
+    }
+
+    /// Are callers of this run refused once it is gone, for nobody has listened for it?
+    pub(super) fn refuses(&self, number: u32) -> bool {
+        let run = self.runs.iter().find(|run| run.number == number);
+        run.is_none_or(|run| run.ports.is_empty() || run.has(Handover::None))
     }
 
     pub(super) fn see_ports_again(&mut self) {

@@ -6,12 +6,15 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
 BIN = os.path.dirname(sys.executable)
 _passed = 0
 _failed = 0
+# Some programs check from several threads.
+_counting = threading.Lock()
 
 
 class Unmet(Exception):
@@ -21,10 +24,10 @@ class Unmet(Exception):
 def check(what, condition, detail=""):
     """One fact. Answers it, so that a part may go on without it."""
     global _passed, _failed
-    if condition:
-        _passed += 1
-    else:
-        _failed += 1
+    with _counting:
+        _passed += bool(condition)
+        _failed += not condition
+    if not condition:
         print(f"FAILED: {what} {detail}".rstrip(), flush=True)
     return bool(condition)
 

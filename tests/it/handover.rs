@@ -5,6 +5,7 @@ mod causes;
 mod faults;
 mod forward;
 mod interrupted;
+mod load;
 mod reload;
 mod strangers;
 

@@ -5,6 +5,7 @@
 //! a process of the tree hides its descriptors (a setuid program), or nothing on this machine listens there by itself (a
 //! packet filter that redirects).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::keeper::plain;
@@ -51,9 +52,33 @@ impl Tree {
     }
 }
 
-/// Who listens where one wants to. One sentence; `None`: nobody.
-pub(in crate::daemon) fn held_by(at: SocketAddr, project: &str) -> Option<String> {
-    listener(at, project).map(|who| format!("{at} is held by {who}"))
+/// Who holds the addresses that are asked for again and again: looked for among all processes once, while it is the same socket.
+#[derive(Default)]
+pub(in crate::daemon) struct Holders(BTreeMap<SocketAddr, (Vec<u64>, String)>);
+
+impl Holders {
+    /// Who listens where one wants to. One sentence; `None`: nobody.
+    pub(in crate::daemon) fn held_by(&mut self, at: SocketAddr, project: &str) -> Option<String> {
+        let mut inodes: Vec<u64> = in_the_way(at).iter().map(|listener| listener.inode).collect();
+        inodes.sort_unstable();
+        if let Some((_, sentence)) = self.0.get(&at).filter(|(known, _)| *known == inodes && !inodes.is_empty()) {
+            return Some(sentence.clone());
+        }
+        self.0.remove(&at);
+        let sentence = format!("{at} is held by {}", listener(at, project)?);
+        self.0.insert(at, (inodes, sentence.clone()));
+        Some(sentence)
+    }
+}
+
+/// Is it a process of this project that listens there?
+pub(in crate::daemon) fn is_of_project(at: SocketAddr, project: &str) -> bool {
+    let inodes: Vec<u64> = in_the_way(at).iter().map(|listener| listener.inode).collect();
+    let marked = |pid: u32| {
+        let mark = tree::environment(pid, "DEVSUP_RUN");
+        mark.is_some_and(|mark| mark.strip_prefix(project).is_some_and(|rest| rest.starts_with('/')))
+    };
+    !inodes.is_empty() && tree::all().into_iter().any(|pid| sockets::holds(pid, &inodes) == Holds::Yes && marked(pid))
 }
 
 /// Any whose listening would be in the way: `pid 4121 (python3) of bob`.

@@ -1,7 +1,7 @@
 //! A caller, from being accepted to being connected to a run: he waits while none is ready, and no longer than his port says.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use super::places::Place;
 use super::stats::Waiting;
 use super::stream::{self, Caller};
 use super::{Target, open};
-use crate::sys::clock::monotonic;
 
 /// A run that refuses opens its port a bit later, or has just died.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -27,16 +26,14 @@ type Route = watch::Receiver<Option<Target>>;
 struct Closed;
 
 pub(super) async fn attend(caller: Caller, port: Rc<Port>, place: Place, waiting: Waiting) {
-    let accepted = monotonic();
-    let mut search = Search { route: port.route.clone(), waited: false };
+    let mut search = Search { route: port.route.clone(), waiting };
     let (target, service) = match timeout(port.wait, search.reach(&caller)).await {
         Ok(Ok(reached)) => reached,
         Ok(Err(Closed)) => return,
-        Err(_) => return port.tally.gave_up(),
+        Err(_) => return port.tally.gave_up(port.wait),
     };
-    let waited = if search.waited { monotonic().saturating_sub(accepted) } else { Duration::ZERO };
     // No port's order comes between: what is drained from now on knows of this one.
-    let open = (port.crowds.join(&port.service, target.run), waiting.connected(target.run, waited));
+    let open = (port.crowds.join(&port.service, target.run), search.waiting.connected(target.run));
     let scratch = port.scratch.clone();
     drop(port);
     #[cfg(test)]
@@ -47,8 +44,7 @@ pub(super) async fn attend(caller: Caller, port: Rc<Port>, place: Place, waiting
 
 struct Search {
     route: Route,
-    /// There was nowhere to go at once.
-    waited: bool,
+    waiting: Waiting,
 }
 
 impl Search {
@@ -70,7 +66,7 @@ impl Search {
                     }
                 }
             }
-            self.waited = true;
+            self.waiting.must_wait();
             select! {
                 biased;
                 changed = self.route.changed() => {
@@ -84,17 +80,7 @@ impl Search {
     }
 }
 
-/// A service that listens on `localhost` may have chosen `[::1]`.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    match once(address).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && address.ip() == Ipv4Addr::LOCALHOST => {
-            once(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).await
-        }
-        done => done,
-    }
-}
-
-async fn once(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // Where nobody listens, a connection may be given the very number it calls, and reach itself (RFC 9293, 3.5). It
     // would keep the service from its port.

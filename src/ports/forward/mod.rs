@@ -65,7 +65,7 @@ impl fmt::Display for PortId {
     }
 }
 
-/// Where a run listens. If `address` is on 127.0.0.1 and refuses, the same number on `[::1]` is tried.
+/// Where a run listens. Never anywhere else: what it does not listen at, a stranger may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub run: u32,
@@ -149,8 +149,8 @@ impl Forwarder {
         self.board.of(port).map(|tally| tally.now()).unwrap_or_default()
     }
 
-    /// Since the last take: the longest that a caller waited to be connected to a run, those included who wait now. Zero if nobody
-    /// had to.
+    /// Of the callers who waited since the last take, also those who wait still: the longest between being accepted and being
+    /// connected to a run. Zero if nobody had to wait.
     pub fn take_worst(&self, port: &PortId) -> Duration {
         self.board.of(port).map(|tally| tally.take_worst()).unwrap_or_default()
     }

@@ -43,16 +43,13 @@ impl Board {
 
 /// Of one port, from its opening to the end of its last connection.
 #[derive(Default)]
-pub(super) struct Tally(Mutex<Told>);
+pub(super) struct Tally(Mutex<Noted>);
 
 #[derive(Default)]
-struct Told {
+struct Noted {
     stats: Stats,
-    /// When those who wait were accepted.
+    /// Since when those wait who found nowhere to go, by their number.
     since: BTreeMap<u64, Duration>,
-    next: u64,
-    /// When the worst was taken last: what was waited before is told.
-    taken: Duration,
 }
 
 impl Tally {
@@ -60,47 +57,58 @@ impl Tally {
         locked(&self.0).stats.clone()
     }
 
+    /// Also of those who wait still: a run that has just become ready is told of before its first caller reaches it. What they
+    /// wait from now on is for the next to take.
     pub(super) fn take_worst(&self) -> Duration {
-        let now = monotonic();
-        let mut told = locked(&self.0);
-        let oldest = told.since.values().min().map(|since| now.saturating_sub(*since.max(&told.taken)));
-        told.taken = now;
-        std::mem::take(&mut told.stats.worst).max(oldest.unwrap_or_default())
+        let (mut noted, now) = (locked(&self.0), monotonic());
+        let waits = noted.since.values_mut().map(|since| now.saturating_sub(std::mem::replace(since, now)));
+        let longest = waits.max().unwrap_or_default();
+        std::mem::take(&mut noted.stats.worst).max(longest)
     }
 
     pub(super) fn accepted(self: &Arc<Self>) -> Waiting {
-        let mut told = locked(&self.0);
-        told.stats.accepted += 1;
-        told.stats.waiting += 1;
-        told.next += 1;
-        let number = told.next;
-        told.since.insert(number, monotonic());
-        Waiting(Arc::clone(self), number)
+        let mut noted = locked(&self.0);
+        noted.stats.accepted += 1;
+        noted.stats.waiting += 1;
+        Waiting { tally: Arc::clone(self), number: noted.stats.accepted, accepted: monotonic() }
     }
 
-    pub(super) fn gave_up(&self) {
-        locked(&self.0).stats.given_up += 1;
+    /// `waited`: in vain.
+    pub(super) fn gave_up(&self, waited: Duration) {
+        let stats = &mut locked(&self.0).stats;
+        stats.given_up += 1;
+        stats.worst = stats.worst.max(waited);
     }
 }
 
 /// Counts one who waits, until it is dropped.
-pub(super) struct Waiting(Arc<Tally>, u64);
+pub(super) struct Waiting {
+    tally: Arc<Tally>,
+    number: u64,
+    accepted: Duration,
+}
 
 impl Waiting {
-    pub(super) fn connected(self, run: u32, waited: Duration) -> Open {
-        let mut told = locked(&self.0.0);
-        *told.stats.open.entry(run).or_default() += 1;
-        let untold = waited.min(monotonic().saturating_sub(told.taken));
-        told.stats.worst = told.stats.worst.max(untold);
-        Open(Arc::clone(&self.0), run)
+    /// There was nowhere to go at once.
+    pub(super) fn must_wait(&self) {
+        locked(&self.tally.0).since.entry(self.number).or_insert(self.accepted);
+    }
+
+    pub(super) fn connected(self, run: u32) -> Open {
+        let mut noted = locked(&self.tally.0);
+        *noted.stats.open.entry(run).or_default() += 1;
+        if let Some(since) = noted.since.get(&self.number) {
+            noted.stats.worst = noted.stats.worst.max(monotonic().saturating_sub(*since));
+        }
+        Open(Arc::clone(&self.tally), run)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut told = locked(&self.0.0);
-        told.stats.waiting -= 1;
-        told.since.remove(&self.1);
+        let mut noted = locked(&self.tally.0);
+        noted.since.remove(&self.number);
+        noted.stats.waiting -= 1;
     }
 }
 
@@ -109,11 +117,11 @@ pub(super) struct Open(Arc<Tally>, u32);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let stats = &mut locked(&self.0.0).stats;
-        if let Some(count) = stats.open.get_mut(&self.1) {
+        let open = &mut locked(&self.0.0).stats.open;
+        if let Some(count) = open.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
-                stats.open.remove(&self.1);
+                open.remove(&self.1);
             }
         }
     }

@@ -15,7 +15,10 @@ impl World {
             self.later_once(told, Event::Ports { service: service.clone(), trouble });
         }
         let free = if held { told + self.rng.next() % 60_000 } else { told };
-        self.later_once(free, Event::Ports { service: service.clone(), trouble: None });
+        let service = service.clone();
+        let again = held && self.rng.next().is_multiple_of(2);
+        let event = if again { Event::PortsAgain { service } } else { Event::Ports { service, trouble: None } };
+        self.later_once(free, event);
     }
 
     /// Some callers never leave.

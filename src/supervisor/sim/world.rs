@@ -359,6 +359,7 @@ impl World {
             }
             Event::Loaded { .. }
             | Event::PortsOwn { .. }
+            | Event::PortsAgain { .. }
             | Event::Drained { .. }
             | Event::Commanded { .. }
             | Event::NotReady { .. }

@@ -100,7 +100,7 @@ fn what_the_old_run_binds_itself_is_free_only_when_it_is_gone() {
     let mut stage = Stage::new(vec![old.clone()]);
     stage.bring_up(&["a"]);
     stage.port_held = Some(HELD.into());
-    let replace = crate::manifest::Replace::Overlap;
+    let replace = Replace::Overlap;
     stage.load(vec![crate::manifest::Service { replace, ..handed_over(old, Handover::Forward) }]);
     assert_eq!(stage.said(), ["replace a#1"]);
     stage.port_held = None;
@@ -114,7 +114,7 @@ fn connections_leave_before_the_run_is_told_to_stop() {
     stage.bring_up(&["a"]);
     stage.restart("a");
     assert_eq!(stage.said(), ["drain a#1"]);
-    assert_eq!(stage.view("a").status, "draining 0s, 10s at most");
+    assert_eq!(stage.view("a").status, "draining 0s, 5s at most");
     stage.pass(3_000);
     assert!(stage.said().is_empty());
     stage.event(Event::Drained { run: run("a", 1) });
@@ -128,10 +128,28 @@ fn connections_leave_before_the_run_is_told_to_stop() {
 }
 
 #[test]
-fn callers_are_waited_for_as_long_as_a_stop_may_take() {
+fn callers_may_finish_for_half_of_what_others_wait_meanwhile() {
     let mut stage = Stage::new(vec![checked(handed_over(service("a"), Handover::Forward))]);
     stage.bring_up(&["a"]);
     stage.restart("a");
+    stage.pass(4_999);
+    assert_eq!(stage.said(), ["drain a#1"]);
+    stage.pass(1);
+    assert_eq!(stage.said(), ["replace a#1"]);
+    stage.pass(9_000);
+    assert_eq!(stage.view("a").status, "stopping 14s, SIGKILL in 1s", "its own grace is whole");
+}
+
+#[test]
+fn in_an_overlap_callers_may_finish_as_long_as_a_stop_may_take() {
+    let mut stage = Stage::new(vec![handed_over(overlapping("a"), Handover::Forward)]);
+    stage.bring_up(&["a"]);
+    stage.until_asked(&["a"]);
+    stage.grant("a", 60 * MIN);
+    stage.until_said("spawn a#2");
+    stage.said();
+    stage.started("a", 2);
+    stage.ready("a", 2);
     stage.pass(9_999);
     assert_eq!(stage.said(), ["drain a#1"]);
     stage.pass(1);
@@ -207,8 +225,12 @@ fn in_an_overlap_the_old_run_is_drained_when_the_new_one_is_ready() {
     assert_eq!(stage.said(), ["replace a#1"]);
     stage.exited("a", 1, 0);
     stage.event(Event::Gone { run: run("a", 1) });
-    let replaced =
-        Happening::Replaced { why: vec![crate::supervisor::Reason::Credentials], gap_ms: None, waited_ms: None };
+    let replaced = Happening::Replaced {
+        why: vec![crate::supervisor::Reason::Credentials],
+        gap_ms: None,
+        waited_ms: Some(0),
+        given_up: None,
+    };
     assert_eq!(stage.happened("a", &replaced), 1);
 }
 
@@ -235,6 +257,21 @@ fn the_gap_lasts_until_the_new_run_is_ready() {
     stage.pass(300);
     stage.ready("a", 2);
     let why = vec![crate::supervisor::Reason::Restart { by: "alice".into() }];
-    let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: None };
+    let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: None, given_up: None };
+    assert_eq!(stage.happened("a", &replaced), 1);
+}
+
+#[test]
+fn callers_of_a_passed_socket_wait_from_the_order_to_stop_until_the_new_run_is_ready() {
+    let mut stage = Stage::new(vec![checked(handed_over(service("a"), Handover::Socket))]);
+    stage.bring_up(&["a"]);
+    stage.restart("a");
+    stage.pass(40);
+    stage.over("a", 1, 0);
+    stage.started("a", 2);
+    stage.pass(300);
+    stage.ready("a", 2);
+    let why = vec![crate::supervisor::Reason::Restart { by: "alice".into() }];
+    let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: Some(340), given_up: None };
     assert_eq!(stage.happened("a", &replaced), 1);
 }
