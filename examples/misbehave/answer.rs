@@ -105,13 +105,14 @@ pub(crate) fn sockets() -> String {
         pid if pid == "-" => "nobody",
         _ => "another",
     };
+    use std::fmt::Write as _;
     let mut text = format!("sockets {} {} for {whom}\n", said("LISTEN_FDS"), said("LISTEN_FDNAMES"));
     for number in 3..3 + said("LISTEN_FDS").parse().unwrap_or(0) {
         let socket = listener(&format!("fd:{number}"));
         let listens = if sockopt::socket_acceptconn(&socket).unwrap_or(false) { "listens" } else { "is deaf" };
         let flags = fcntl_getfl(&socket).expect("a descriptor");
         let blocks = if flags.contains(OFlags::NONBLOCK) { "nonblocking" } else { "blocking" };
-        text.push_str(&format!("fd {number} {listens} {blocks}\n"));
+        writeln!(text, "fd {number} {listens} {blocks}").expect("memory");
     }
     text
 }
