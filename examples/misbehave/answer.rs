@@ -99,13 +99,14 @@ where
 
 /// What was passed, and how it is: `sockets 2 admin:http for this process`, `fd 3 listens blocking`.
 pub(crate) fn sockets() -> String {
+    use std::fmt::Write as _;
+
     let said = |name: &str| env::var(name).unwrap_or_else(|_| "-".into());
     let whom = match said("LISTEN_PID") {
         pid if pid == process::id().to_string() => "this process",
         pid if pid == "-" => "nobody",
         _ => "another",
     };
-    use std::fmt::Write as _;
     let mut text = format!("sockets {} {} for {whom}\n", said("LISTEN_FDS"), said("LISTEN_FDNAMES"));
     for number in 3..3 + said("LISTEN_FDS").parse().unwrap_or(0) {
         let socket = listener(&format!("fd:{number}"));
