@@ -145,13 +145,7 @@ impl Child {
                 // Until we end.
                 "deaf" => std::mem::forget(answer::listener(&self.word())),
                 "shrink" | "shut" | "unblock" => answer::spoil(&word, &self.word()),
-                "if" => {
-                    let (path, block) = (self.word(), self.block());
-                    if fs::exists(path).unwrap_or(false) {
-                        let rest = std::mem::take(&mut self.words);
-                        self.words = block.into_iter().chain(rest).collect::<Vec<_>>().into_iter();
-                    }
-                }
+                "if" => self.only_if(),
                 "notify" | "notify-fd" | "notify-bytes" | "notify-flood" => self.notify(&word),
                 "write-fd" => {
                     let path = format!("/proc/self/fd/{}", self.number());
@@ -179,6 +173,14 @@ impl Child {
                 "exit" => process::exit(i32::try_from(self.number()).expect("an exit code")),
                 other => panic!("what is `{other}`?"),
             }
+        }
+    }
+
+    fn only_if(&mut self) {
+        let (path, block) = (self.word(), self.block());
+        if fs::exists(path).unwrap_or(false) {
+            let rest = std::mem::take(&mut self.words);
+            self.words = block.into_iter().chain(rest).collect::<Vec<_>>().into_iter();
         }
     }
 

@@ -99,6 +99,8 @@ where
 
 /// What was passed, and how it is: `sockets 2 admin:http for this process`, `fd 3 listens blocking`.
 pub(crate) fn sockets() -> String {
+    use std::fmt::Write as _;
+
     let said = |name: &str| env::var(name).unwrap_or_else(|_| "-".into());
     let whom = match said("LISTEN_PID") {
         pid if pid == process::id().to_string() => "this process",
@@ -111,7 +113,7 @@ pub(crate) fn sockets() -> String {
         let listens = if sockopt::socket_acceptconn(&socket).unwrap_or(false) { "listens" } else { "is deaf" };
         let flags = fcntl_getfl(&socket).expect("a descriptor");
         let blocks = if flags.contains(OFlags::NONBLOCK) { "nonblocking" } else { "blocking" };
-        text.push_str(&format!("fd {number} {listens} {blocks}\n"));
+        writeln!(text, "fd {number} {listens} {blocks}").expect("memory");
     }
     text
 }

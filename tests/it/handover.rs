@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::faults::badly;
+use devsup::sys::tree;
+
 use crate::faults::callers::own_state;
+use crate::faults::{badly, lives};
 use crate::project::{DEADLINE, Project, wait_until};
 
 /// Serves at its port, in the way that files of the test say; a new one looks again. `WHERE` is `PORT` or `fd:3`.
@@ -151,10 +153,15 @@ impl Drop for Callers {
     }
 }
 
-/// The numbers of the runs of `a` that have a keeper.
+/// The numbers of the runs of `a` of which a process lives: a keeper comes a moment before, and goes a moment after.
 fn runs(project: &Project) -> Vec<u32> {
-    let mut runs: Vec<u32> =
-        own_state(project).keepers.iter().filter_map(|keeper| keeper.run.rsplit_once("a#")?.1.parse().ok()).collect();
+    let runs = |pid: u32| tree::descendants(pid, &[]).into_iter().any(lives);
+    let mut runs: Vec<u32> = own_state(project)
+        .keepers
+        .iter()
+        .filter(|keeper| runs(keeper.pid))
+        .filter_map(|keeper| keeper.run.rsplit_once("a#")?.1.parse().ok())
+        .collect();
     runs.sort_unstable();
     runs
 }

@@ -18,7 +18,7 @@ use crate::means::is_root;
 use crate::project::{Foreground, Output, Project, binary, wait_until};
 
 /// Everybody may enter the folder; everybody has a binary to run.
-fn open_folder(project: &Project) -> PathBuf {
+pub(crate) fn open_folder(project: &Project) -> PathBuf {
     fs::set_permissions(project.path("."), fs::Permissions::from_mode(0o755)).expect("it is ours");
     open_to_all(project, &binary(), "devsup")
 }
@@ -93,16 +93,16 @@ impl Unit {
 }
 
 /// Another user, with a group beside their own.
-struct Person<'a> {
-    project: &'a Project,
-    binary: PathBuf,
-    uid: u32,
-    group: u32,
+pub(crate) struct Person<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) binary: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) group: u32,
 }
 
 impl Person<'_> {
     #[expect(clippy::disallowed_methods, reason = "another user needs another process")]
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let (uid, group) = (self.uid.to_string(), self.group.to_string());
         let mut command = Command::new("setpriv");
         command.args(["--reuid", &uid, "--regid", &uid, "--groups", &group, "--"]).arg(&self.binary).args(args);

@@ -1,13 +1,18 @@
 //! Ports that somebody else may have: `auto` goes out of their way, `none` waits until they let go.
 
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
 
+use devsup::control::api::Service;
 use devsup::supervisor::State;
 
 use super::{SERVES, call, one, served_by, up};
 use crate::faults::badly;
-use crate::project::{Project, wait_until};
+use crate::means::root_for;
+use crate::project::{Foreground, Project, wait_until};
 use crate::ready::address;
+use crate::system::{Person, open_folder};
 
 fn place(project: &Project) -> String {
     project.service("a").ports[0].listen.clone()
@@ -44,6 +49,40 @@ fn an_auto_port_stays_is_nobody_elses_and_makes_way_for_a_stranger() {
 }
 
 #[test]
+fn two_people_with_one_manifest_have_two_numbers() {
+    if !root_for("two people") {
+        return;
+    }
+    let project = Project::new(
+        "name = 'shop'\n[services.a]\ncommand = 'sleep 600'\nready = { exec = 'true' }\n\
+         ports.http = { listen = '127.0.0.1:auto', handover = 'socket' }\n",
+    );
+    let binary = open_folder(&project);
+    fs::set_permissions(project.path("services.toml"), fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let people = [65_534, 65_533].map(|uid| {
+        let home = project.path(&format!("home-{uid}"));
+        fs::create_dir(&home).expect("a home");
+        chown(&home, Some(uid), Some(uid)).expect("given away");
+        let person = Person { project: &project, binary: binary.clone(), uid, group: uid };
+        move |args: &[&str]| {
+            let mut command = person.command(args);
+            command.env("HOME", &home).env("XDG_STATE_HOME", home.join("state"));
+            Foreground::start(command).finish()
+        }
+    });
+    let places = people.each_ref().map(|one| {
+        one(&["up", "-d", "--wait"]).ok();
+        let ps: Service = serde_json::from_str(&one(&["ps", "--format", "json"]).ok().stdout).expect("a service");
+        ps.ports[0].listen.clone()
+    });
+    let reached = places.each_ref().map(|at| call(at).is_ok());
+    for one in &people {
+        one(&["down"]).ok();
+    }
+    assert!(places[0] != places[1] && reached == [true, true], "{places:?} {reached:?}");
+}
+
+#[test]
 fn a_start_waits_until_a_stranger_lets_the_port_go_and_names_them() {
     for handover in ["none", "socket", "forward"] {
         let at = address();
@@ -55,7 +94,7 @@ fn a_start_waits_until_a_stranger_lets_the_port_go_and_names_them() {
         let words = format!("{at} is held by pid {} ({comm}) of {user}", std::process::id());
         let a = project.until_one("a", |a| a.why.as_ref() == Some(&words), &words);
         assert_eq!((a.state, a.crashes, a.run), (State::Waiting, 0, None), "{a:#?}");
-        let detail = project.devsup(&["ps", "a"]).ok().stdout;
+        let detail = project.devsup(&["ps", "a"]).ends(3).stdout;
         assert!(detail.contains(&words), "{detail}");
         let events = project.events();
         assert!(
