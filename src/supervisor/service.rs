@@ -325,9 +325,10 @@ impl Slot {
         self.runs.iter_mut().find(|run| run.number == number)
     }
 
-    /// The run that serves: the newest live one.
+    /// The run that serves: the newest that is ready, or else the newest that lives.
     pub(super) fn serving(&self) -> Option<&Run> {
-        self.runs.iter().rev().find(|run| run.live())
+        let newest = |is: fn(&Run) -> bool| self.runs.iter().rev().find(|run| is(run));
+        newest(Run::is_ready).or_else(|| newest(Run::live))
     }
 
     /// Wanted, and not ended for good.
