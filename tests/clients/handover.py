@@ -179,7 +179,7 @@ def rotate(devsup, program, handover, replace, times):
                 a = service()
                 return a["run"] == turn + 1 and a["ready"] and any(past["run"] == turn for past in a["exits"])
 
-            wait_until(f"run {turn + 1} to take the place of the one before", over, 60, 0.05)
+            wait_until(f"run {turn + 1} to take the place of the one before", over, 60, 0.25)
         wait_until("the last run to be called", lambda: load.latest == times + 1, 60, 0.02)
         load.over = True
         load.join()
@@ -219,8 +219,8 @@ def main(devsup):
         print("SKIPPED handover of a Node server: there is no node", flush=True)
     ways = [("socket", "restart"), ("socket", "overlap"), ("forward", "restart"), ("forward", "overlap"), ("none", "restart")]
     cases = [(program, *way) for way in ways for program in programs]
-    # Most of a rotation is waiting: some are done at once.
-    each = threading.Semaphore(4)
+    # Most of a rotation is waiting: two are done at once. More would make the callers late, and that would be measured.
+    each = threading.Semaphore(2)
 
     def case(words):
         with each:

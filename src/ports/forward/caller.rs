@@ -19,6 +19,9 @@ use super::{Target, open};
 /// A run that refuses opens its port a bit later, or has just died.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// On one machine a connection is made at once, or the service's backlog is full: all who waited come together, and some
+/// services ask for a backlog of 5. The kernel would try again after 1, 3, 7 s.
+const FULL: Duration = Duration::from_millis(250);
 
 type Route = watch::Receiver<Option<Target>>;
 
@@ -61,7 +64,7 @@ impl Search {
                         pause = FIRST_PAUSE;
                         continue;
                     }
-                    service = connect(target.address) => if let Ok(service) = service {
+                    service = timeout(FULL, connect(target.address)) => if let Ok(Ok(service)) = service {
                         return Ok((target, service));
                     }
                 }
