@@ -298,7 +298,7 @@ impl Follow {
         if done || alive.is_none_or(|alive| alive(&self.name, run.number)) {
             return false;
         }
-        let Some(cursor) = &run.cursor else { return false };
+        let Some(cursor) = run.cursor.as_ref().filter(|cursor| !cursor.is_removed()) else { return false };
         run.mourned = true;
         run.head = Some(self.entry(run.number, cursor.last_time(), What::Mark(Mark::KeeperKilled)));
         true

@@ -175,6 +175,7 @@ fn a_reader_that_loses_its_watches_late_looks_by_itself() {
     assert!(!is_woken(), "what woke us was taken in");
     a.write(Stream::Stdout, b"one\n");
     assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+    assert!(is_quiet(&mut reader));
     a.write(Stream::Stdout, b"two\n");
     // By hand, as whoever may not block; wakes put off nothing.
     wait_until_due(&mut reader, logs.root());

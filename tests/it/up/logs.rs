@@ -52,6 +52,10 @@ fn several_together_have_prefixes_and_can_be_cut() {
     let last = project.devsup(&["logs", "-n", "2", "--no-log-prefix", "billing"]).ok().stdout;
     assert_eq!(last, "three\nwrong\n");
     assert_eq!(project.devsup(&["logs", "-n", "0", "billing"]).ok().stdout, "");
+    let timed = project.devsup(&["logs", "-t", "-n", "1", "billing"]).ok().stdout;
+    let (time, rest) = timed.split_once("billing").expect("its name");
+    let shape: String = time.chars().map(|one| if one.is_ascii_digit() { '0' } else { one }).collect();
+    assert_eq!((shape.as_str(), rest), ("0000-00-00 00:00:00.000 ", " | wrong\n"));
     let json = project.devsup(&["logs", "billing", "--format", "json"]).ok().stdout;
     let lines: Vec<serde_json::Value> =
         json.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();

@@ -140,9 +140,7 @@ fn a_lost_terminal_stops_nothing() {
     script.signal(Signal::SIGKILL);
     script.finish();
     let client = |words: &str| words.contains(" up --sandbox");
-    crate::project::wait_until("the client has gone with its terminal", || {
-        !project.alive().iter().any(|(_, words)| client(words))
-    });
+    wait_until("the client has gone with its terminal", || !project.alive().iter().any(|(_, words)| client(words)));
     stays(&project, &before);
 }
 
