@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::terminal::Terminal;
 use crate::logs::show::Printer;
 use crate::logs::{Alive, Query, Reader};
 use crate::sys::poll::{self, For};
@@ -16,23 +17,21 @@ pub(crate) struct Follower {
     finish: PipeWriter,
     /// Answers once: how the thread ended.
     pub over: oneshot::Receiver<io::Result<()>>,
-    /// Something a person should know about how files are followed.
-    pub notice: Option<String>,
 }
 
 impl Follower {
-    pub(crate) fn start(query: Query, alive: Box<Alive>, printer: Printer) -> io::Result<Self> {
+    /// `terminal`: what a person should know about how files are followed is said there.
+    pub(crate) fn start(query: Query, alive: Box<Alive>, printer: Printer, terminal: Terminal) -> io::Result<Self> {
         let reader = Reader::open(query)?.alive(alive);
-        let notice = reader.notice().map(str::to_owned);
         let woken = reader.wakes()?;
         let (asked, finish) = io::pipe()?;
         let (tell, over) = oneshot::channel();
-        let printing = Printing { reader, printer, woken, asked };
+        let printing = Printing { reader, printer, terminal, woken, asked };
         std::thread::Builder::new().name("logs".into()).spawn(move || {
             // Nobody listens any more when a second Ctrl-C has ended the command.
             tell.send(printing.run()).ok();
         })?;
-        Ok(Self { finish, over, notice })
+        Ok(Self { finish, over })
     }
 
     /// Prints what is still to be read, then ends; whoever reads our output may take two seconds.
@@ -48,6 +47,7 @@ impl Follower {
 struct Printing {
     reader: Reader,
     printer: Printer,
+    terminal: Terminal,
     woken: Option<OwnedFd>,
     asked: PipeReader,
 }
@@ -65,7 +65,7 @@ impl Printing {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             let last = ready.first() == Some(&true);
-            if last || !ready.contains(&true) {
+            if last || self.reader.look_within() == Some(Duration::ZERO) {
                 self.reader.look_again()?;
             }
             if last {
@@ -76,6 +76,9 @@ impl Printing {
 
     /// All that there is now: in large pieces, and out when there is nothing more to read.
     fn print(&mut self) -> io::Result<()> {
+        if let Some(notice) = self.reader.notice() {
+            self.terminal.say(notice);
+        }
         let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
         let mut lines = Vec::new();
         while let Some(entry) = self.reader.next(Some(Duration::ZERO))? {

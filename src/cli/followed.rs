@@ -35,9 +35,6 @@ pub(crate) async fn follow(context: &Context, folder: &Path, query: Query, print
     let last = fs::read(&lock).ok();
     let alive = alive(folder, &query.logs, true);
     let reader = Reader::open(query).map_err(unreadable)?.alive(alive);
-    if let Some(notice) = reader.notice() {
-        context.terminal.say(notice);
-    }
     let woken = reader.wakes().and_then(|fd| fd.map(watched).transpose()).map_err(unreadable)?;
     let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let (daemon, looked, owed) = (None, Duration::ZERO, false);
@@ -125,6 +122,9 @@ impl Followed<'_> {
 
     /// All that there is now. Says whether there was anything.
     fn print(&mut self) -> Result<bool, Failure> {
+        if let Some(notice) = self.reader.notice() {
+            self.context.terminal.say(notice);
+        }
         let mut lines = Vec::new();
         let mut any = false;
         // History goes out in large pieces; live lines at once, when there is nothing more to read.
@@ -139,6 +139,10 @@ impl Followed<'_> {
     }
 
     async fn turn(&mut self) -> Turn {
+        // However often we are woken meanwhile.
+        if self.reader.look_within() == Some(Duration::ZERO) {
+            return Turn::LookAgain;
+        }
         let written = async {
             let Some(woken) = &self.woken else { return std::future::pending().await };
             // Cleared before the look that follows, so that nothing which comes during it is missed.

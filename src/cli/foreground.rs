@@ -1,7 +1,9 @@
 //! A foreground `up` once its services are on their way: shows their logs and what becomes of them, hears Ctrl-C, and
 //! knows when to end. Called by `up` only.
 
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::context::Context;
 use super::failure::{Code, Failure, Kind};
@@ -20,6 +22,9 @@ use crate::logs::{Filter, Query};
 use crate::manifest::Name;
 use crate::supervisor::{State, Want};
 use crate::sys::tty::{Interruption, Interruptions};
+
+/// Ctrl-C goes to whoever reads our stdout as well, and their death may be seen before our own signal is.
+const SIGNAL_FOLLOWS: Duration = Duration::from_millis(500);
 
 /// What this `up` is to the project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +56,7 @@ enum Turn {
     DaemonGone,
     Interrupted(Interruption),
     /// Whoever read our stdout has left, or the logs cannot be read.
-    Logs(std::io::Result<()>),
+    Logs(io::Result<()>),
     Failed(Failure),
 }
 
@@ -96,16 +101,18 @@ impl<'a> Foreground<'a> {
         let filter = Filter { since: Some(from_ns), ..Filter::default() };
         let alive = alive(folder, &logs, true);
         let query = Query { logs, services: names, tail: None, follow: true, all: false, filter };
-        let follower = Follower::start(query, alive, printer).map_err(unreadable)?;
-        if let Some(notice) = &follower.notice {
-            self.context.terminal.say(notice);
-        }
-        self.follower = Some(follower);
+        let terminal = self.context.terminal.clone();
+        self.follower = Some(Follower::start(query, alive, printer, terminal).map_err(unreadable)?);
         Ok(())
     }
 
     pub(crate) async fn run(mut self) -> Result<Code, Failure> {
-        let turn = self.look_on().await;
+        let mut turn = self.look_on().await;
+        if matches!(&turn, Turn::Logs(Err(error)) if left(error))
+            && let Ok(why) = tokio::time::timeout(SIGNAL_FOLLOWS, self.interruptions.next()).await
+        {
+            turn = Turn::Interrupted(why);
+        }
         match turn {
             Turn::Over => self.end().await,
             Turn::DaemonGone if self.last.as_ref().is_some_and(|watch| watch.project.shutting_down) => {
@@ -132,6 +139,9 @@ impl<'a> Foreground<'a> {
                 }
             };
             tokio::select! {
+                // What a person wants goes before what became of our reader.
+                biased;
+                why = self.interruptions.next() => return Turn::Interrupted(why),
                 seen = self.watching.next() => match seen {
                     Ok(Some(watch)) => {
                         let idle = self.news.all_there();
@@ -146,7 +156,6 @@ impl<'a> Foreground<'a> {
                     Ok(None) => return Turn::DaemonGone,
                     Err(failure) => return Turn::Failed(failure),
                 },
-                why = self.interruptions.next() => return Turn::Interrupted(why),
                 ended = logs => { self.follower = None; return Turn::Logs(ended) }
                 () = spoken.due(), if !self.news.all_there() => {
                     let names = self.news.awaited();
@@ -174,7 +183,7 @@ impl<'a> Foreground<'a> {
         }
         self.context.terminal.say(format_args!("stopping {name}; Ctrl-C again kills every process"));
         let end = self.down().await?;
-        self.drain().await?;
+        self.drain().await;
         if let End::Left(code) = end {
             return Ok(code);
         }
@@ -189,7 +198,7 @@ impl<'a> Foreground<'a> {
         if self.hold == Hold::Launched {
             self.down().await?;
         }
-        self.drain().await?;
+        self.drain().await;
         verdict
     }
 
@@ -203,15 +212,18 @@ impl<'a> Foreground<'a> {
 
     /// Somebody else has brought the project down.
     async fn finish(mut self) -> Result<Code, Failure> {
-        self.drain().await?;
+        self.drain().await;
         self.context.terminal.say("the project was brought down");
         self.verdict()
     }
 
-    async fn drain(&mut self) -> Result<(), Failure> {
-        match self.follower.take() {
-            Some(follower) => Ok(follower.finish().await?),
-            None => Ok(()),
+    /// The rest of the logs. What becomes of them changes nothing in how the project ended.
+    async fn drain(&mut self) {
+        let Some(follower) = self.follower.take() else { return };
+        if let Err(error) = follower.finish().await
+            && !left(&error)
+        {
+            self.context.terminal.say(format_args!("the last lines of the logs could not be shown: {error}"));
         }
     }
 
@@ -224,6 +236,11 @@ impl<'a> Foreground<'a> {
         let mine: Vec<&Service> = watch.services.iter().filter(|service| self.names.contains(&service.name)).collect();
         troubles(&mine, &watch.services, Goal::Started).map_or(Ok(Code::OK), Err)
     }
+}
+
+/// Whoever read our stdout has left.
+fn left(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// Nothing wanted is left: of everything if the project is ours, else of what was chosen.

@@ -51,11 +51,27 @@ impl HolderInfo {
 /// daemon, which writes a run there a moment after it has begun; of the newest one no word is no word of its end.
 pub fn keeper_lives(locks: &Path, logs: &Path, service: &str, run: u32, up: bool) -> bool {
     let text = std::fs::read_to_string(locks.join(format!("{service}.lock"))).unwrap_or_default();
-    let Ok(holders) = serde_json::from_str::<Vec<HolderInfo>>(&text) else { return up };
-    match holders.iter().find(|holder| holder.run == run) {
+    match holders_in(&text).iter().find(|holder| holder.run == run) {
         Some(holder) => holder.alive(),
         None => up && run >= last_run(&logs.join(service)),
     }
+}
+
+/// Nobody, if nobody was written down yet.
+fn holders_in(text: &str) -> Vec<HolderInfo> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// What a service's lock is to say: who lives, and of those in the text `before` the newest, if no newer one lives or is
+/// `coming`.
+pub(super) fn with_last(mut live: Vec<HolderInfo>, before: &str, coming: Option<u32>) -> Vec<HolderInfo> {
+    let last = holders_in(before).into_iter().filter(|holder| coming.is_none_or(|coming| holder.run < coming));
+    if let Some(last) = last.max_by_key(|holder| holder.run)
+        && live.iter().all(|holder| holder.run < last.run)
+    {
+        live.push(last);
+    }
+    live
 }
 
 /// The living daemon of this very project whose state folder was taken away under it, so that its lock and its socket are
@@ -89,8 +105,7 @@ impl World {
 
     fn watch_occupier(&mut self, service: &Name, path: &Path) -> String {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let holders: Vec<HolderInfo> = serde_json::from_str(&text).unwrap_or_default();
-        let alive = holders.into_iter().find(HolderInfo::alive);
+        let alive = holders_in(&text).into_iter().find(HolderInfo::alive);
         let Some((holder, pidfd)) =
             alive.and_then(|holder| Some((Pidfd::open(holder.pid).ok()?, holder))).map(|(p, h)| (h, p))
         else {
@@ -266,6 +281,46 @@ impl Orphans {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_that_died_is_in_the_lock_until_a_newer_one_is() {
+        let holder = |run| HolderInfo { pid: 1, start_time: 0, run, protocol: 0 };
+        let runs = |live: &[u32], before: &[u32], coming| {
+            let live = live.iter().map(|run| holder(*run)).collect();
+            let before: Vec<HolderInfo> = before.iter().map(|run| holder(*run)).collect();
+            let before = serde_json::to_string(&before).expect("serializes");
+            with_last(live, &before, coming).into_iter().map(|holder| holder.run).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(&[], &[1, 2], None), [2], "none lives");
+        assert_eq!(runs(&[], &[2], Some(3)), [2], "the next is on its way");
+        assert_eq!(runs(&[3], &[2], None), [3], "it is there");
+        assert_eq!(runs(&[1], &[1, 2], None), [1, 2], "the newer one of two died");
+        assert_eq!(runs(&[2], &[1, 2], None), [2], "the older one did");
+        // The logs were taken away, and numbers begin again.
+        assert_eq!(runs(&[], &[1, 5], Some(1)), [0; 0]);
+        assert_eq!(with_last(Vec::new(), "", None).len(), 0);
+    }
+
+    #[test]
+    fn a_keeper_lives_as_the_lock_says_and_without_a_word_only_the_newest_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = folder.path().join("logs");
+        std::fs::create_dir_all(logs.join("a")).expect("made");
+        for run in 1..=3 {
+            std::fs::write(logs.join(format!("a/00000{run}.log")), "").expect("written");
+        }
+        let lives = |run, up| keeper_lives(folder.path(), &logs, "a", run, up);
+        let lock = folder.path().join("a.lock");
+        for text in ["", "[]"] {
+            std::fs::write(&lock, text).expect("written");
+            assert_eq!([1, 2, 3].map(|run| lives(run, true)), [false, false, true], "{text:?}");
+            assert!(!lives(3, false));
+        }
+        let dead = HolderInfo { start_time: 1, ..HolderInfo::of(std::process::id(), 3) };
+        let holders = [HolderInfo::of(std::process::id(), 2), dead];
+        std::fs::write(&lock, serde_json::to_string(&holders).expect("serializes")).expect("written");
+        assert_eq!([1, 2, 3].map(|run| lives(run, true)), [false, true, false]);
+    }
 
     #[test]
     fn what_was_swept_is_named_a_run_at_a_time_by_the_names_it_had() {

@@ -15,7 +15,7 @@ use super::birth;
 use super::clocks::now;
 use super::fill::Filled;
 use super::handed::Handing;
-use super::leftovers::HolderInfo;
+use super::leftovers::{HolderInfo, with_last};
 use super::watched::watched;
 use super::world::{Fact, Held, Tried, Unanswered, World, lost};
 use crate::control::paths::private_folder;
@@ -107,6 +107,7 @@ impl World {
         if let Some(by) = self.lock_service(&run.service)? {
             return Err(format!("its lock is held by {by}"));
         }
+        self.write_lock(&run.service, Some(run.number));
         let lock = self.locks.get(&run.service).ok_or("its lock is not held")?;
         self.cgroups.make(run, &service.limits)?;
         let cgroup = self.cgroups.of(run).map(AsFd::as_fd);
@@ -147,19 +148,19 @@ impl World {
             private: BTreeMap::new(),
         };
         self.runs.insert(run.clone(), held);
-        self.write_lock(&run.service);
+        self.write_lock(&run.service, None);
         Ok(())
     }
 
-    /// Says in the service's lock who holds it: the keepers of its live runs.
-    fn write_lock(&mut self, service: &Name) {
-        let holders: Vec<HolderInfo> = self
-            .runs
-            .iter()
-            .filter(|(run, _)| run.service == *service)
-            .map(|(run, held)| HolderInfo::of(held.pid, run.number))
-            .collect();
+    /// Says in the service's lock who holds it: the keepers of its live runs. The last one that died stays there until a newer
+    /// run is there, so that whoever reads its log knows that nothing more comes. `coming`: a run that is about to begin, of
+    /// whose number nothing old may be said.
+    fn write_lock(&mut self, service: &Name, coming: Option<u32>) {
+        let live = self.runs.iter().filter(|(run, _)| run.service == *service);
+        let live = live.map(|(run, held)| HolderInfo::of(held.pid, run.number)).collect();
         let Some(lock) = self.locks.get_mut(service) else { return };
+        let before = lock.read().unwrap_or_default();
+        let holders = with_last(live, &before, coming);
         let written = serde_json::to_string(&holders).map_err(io::Error::from).and_then(|text| lock.write(&text));
         if let Err(error) = written {
             tracing::warn!(%error, %service, "the service's lock could not be written");
@@ -235,7 +236,7 @@ impl World {
         self.endpoint_ended(run);
         let exit = held.link.borrow_mut().try_reap();
         if held.gone {
-            self.write_lock(&run.service);
+            self.write_lock(&run.service, None);
             self.tidy_cgroups();
             self.retain();
             return;
@@ -251,7 +252,7 @@ impl World {
         let found = sweep_strays(&keepers);
         let in_group = self.cgroups.members(&run);
         if found.is_empty() && in_group.is_empty() {
-            self.write_lock(&run.service);
+            self.write_lock(&run.service, None);
             self.tidy_cgroups();
             return self.step(Event::Gone { run });
         }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -259,6 +259,11 @@ impl Cursor {
             return self.last_time;
         }
         i64::try_from(self.written().as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Its file was removed. The oldest go first, so the run's later ones may be gone too, unseen.
+    pub(super) fn is_removed(&self) -> bool {
+        self.data.metadata().is_ok_and(|seen| seen.nlink() == 0)
     }
 
     /// Nothing was written for so long.

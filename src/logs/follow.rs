@@ -71,7 +71,7 @@ pub(super) struct Follow {
     runs: Vec<Run>,
     /// Bytes removed before they were read (as many as there were when the names were last listed), and their last run.
     lost: Option<(u32, u64)>,
-    /// Somebody has to look again without being woken.
+    /// When somebody has to look again without being woken, on the monotonic clock.
     pub(super) again: Option<Duration>,
     /// A file was closed by its writer: its lock follows in a moment, and nothing wakes us for that.
     pub(super) closed: bool,
@@ -135,6 +135,23 @@ impl Follow {
         Ok(())
     }
 
+    /// Files that a run began after the names were last listed: one that rolled and then ended in order looks as if it had
+    /// been killed to whoever knows only the first. Says whether the run has more to be read.
+    fn list_more(&mut self, run: u32) -> io::Result<bool> {
+        let found = match folder::list(&self.folder) {
+            Ok(found) => found.logs,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for part in found.into_iter().filter(|part| part.run == run) {
+            if self.seen.insert(part) {
+                let size = std::fs::metadata(part.log_in(&self.folder)).map_or(0, |seen| seen.len());
+                self.waiting.insert(part, size);
+            }
+        }
+        Ok(self.next_part(run).is_some())
+    }
+
     /// Something was written.
     pub(super) fn changed(&mut self) {
         for run in &mut self.runs {
@@ -195,6 +212,10 @@ impl Follow {
         loop {
             if run.cursor.is_none() && !self.open_part(run)? {
                 run.over = self.nobody_writes(run, alive);
+                if run.over && !run.ended && self.list_more(run.number)? {
+                    run.over = false;
+                    continue;
+                }
                 run.dry = true;
                 return Ok(());
             }
@@ -219,11 +240,15 @@ impl Follow {
             }
             // Something may have been written before we learnt that no more comes.
             if !std::mem::replace(&mut run.looked_again, true) {
+                if !complete {
+                    self.list_more(run.number)?;
+                }
                 continue;
             }
             let silent = self.until == Until::Now || alive.is_some() || cursor.silent_for() >= SILENCE;
             if !complete && !silent {
-                self.again = Some(SILENCE);
+                self.again = Some(clock::monotonic() + SILENCE);
+                run.looked_again = false;
                 return Ok(());
             }
             if self.adopt(run)? || self.mourn(run, alive) {
@@ -250,7 +275,7 @@ impl Follow {
         run.unseen = false;
         if alive.is_some() && self.looks > 0 {
             self.looks -= 1;
-            self.again = Some(LOOK);
+            self.again = Some(clock::monotonic() + LOOK);
         }
         run.dry = true;
     }
@@ -273,7 +298,7 @@ impl Follow {
         if done || alive.is_none_or(|alive| alive(&self.name, run.number)) {
             return false;
         }
-        let Some(cursor) = &run.cursor else { return false };
+        let Some(cursor) = run.cursor.as_ref().filter(|cursor| !cursor.is_removed()) else { return false };
         run.mourned = true;
         run.head = Some(self.entry(run.number, cursor.last_time(), What::Mark(Mark::KeeperKilled)));
         true

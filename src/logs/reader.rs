@@ -3,6 +3,9 @@
 //! The watch of a folder is set before its names are listed, and everything is looked at once more after each wake-up:
 //! so nothing falls between history and live, and nothing is shown twice, since a place in a file is all that is kept.
 
+#[cfg(test)]
+mod starved;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -69,6 +72,8 @@ pub struct Reader {
     /// Also services that come later.
     all: bool,
     inotify: Option<Inotify>,
+    /// Not everything can be watched: when all is looked at next, on the monotonic clock. What is watched still wakes us.
+    poll_at: Option<Duration>,
     notice: Option<String>,
     alive: Option<Box<Alive>>,
     since_asked: u32,
@@ -93,6 +98,7 @@ impl Reader {
             following: follow,
             all: all && follow,
             inotify: None,
+            poll_at: None,
             notice: None,
             alive: None,
             since_asked: 0,
@@ -127,16 +133,9 @@ impl Reader {
         self
     }
 
-    /// As if the kernel had no inotify instance left.
-    #[cfg(test)]
-    pub(super) fn without_inotify(mut self) -> Self {
-        self.poll_instead(&io::Error::other("too many open files"));
-        self
-    }
-
-    /// Something a person should know about how files are followed.
-    pub fn notice(&self) -> Option<&str> {
-        self.notice.as_deref()
+    /// Something a person should know about how files are followed, once. It may come late, when a watch is to be had no more.
+    pub fn notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 
     /// The next entry; `None` at the end of history (not following) or when `patience` has passed (following).
@@ -180,16 +179,14 @@ impl Reader {
         self.inotify.as_ref().map(Inotify::duplicate).transpose()
     }
 
-    /// After this long [`Reader::look_again`] is to be called though nothing woke us.
+    /// After this long [`Reader::look_again`] is to be called, whatever woke us meanwhile.
     pub fn look_within(&self) -> Option<Duration> {
-        if self.inotify.is_none() {
-            return Some(POLL);
-        }
-        self.sources.iter().filter_map(|source| source.follow.again).min()
+        let again = self.sources.iter().filter_map(|source| source.follow.again);
+        again.chain(self.poll_at).min().map(|due| due.saturating_sub(clock::monotonic()))
     }
 
     pub fn look_again(&mut self) -> io::Result<()> {
-        if self.inotify.is_none() {
+        if self.poll_at.is_some() {
             return self.list_all();
         }
         self.look_at_all();
@@ -236,14 +233,14 @@ impl Reader {
     }
 
     fn sleep(&mut self, left: Option<Duration>) -> io::Result<()> {
-        let again = self.sources.iter().filter_map(|source| source.follow.again).min();
-        let Some(inotify) = &self.inotify else {
-            std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
-            return self.list_all();
-        };
-        inotify.wait([left, again].into_iter().flatten().min())?;
-        if again.is_some() {
-            self.look_at_all();
+        let patience = [left, self.look_within()].into_iter().flatten().min();
+        match &self.inotify {
+            Some(inotify) => inotify.wait(patience)?,
+            // Without it there is always a next look.
+            None => std::thread::sleep(patience.unwrap_or(POLL)),
+        }
+        if self.look_within() == Some(Duration::ZERO) {
+            self.look_again()?;
         }
         Ok(())
     }
@@ -363,6 +360,7 @@ impl Reader {
     }
 
     fn list_all(&mut self) -> io::Result<()> {
+        self.poll_at = self.poll_at.map(|_| clock::monotonic() + POLL);
         self.meet()?;
         for source in &mut self.sources {
             source.fresh = true;
@@ -396,14 +394,22 @@ impl Reader {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-                Err(error) => self.poll_instead(&error),
+                Err(error) => {
+                    self.sources[at].watching = Watching::Nothing;
+                    self.poll_instead(&error);
+                    return Ok(());
+                }
             }
         }
         Ok(())
     }
 
+    /// What is watched already goes on to be, so that whoever waits for our wakes is not woken for ever by what nobody reads.
     fn poll_instead(&mut self, error: &io::Error) {
-        self.inotify = None;
+        if self.poll_at.is_some() {
+            return;
+        }
+        self.poll_at = Some(clock::monotonic() + POLL);
         let every = POLL.as_millis();
         self.notice = Some(format!(
             "no inotify watch to be had ({error}): new lines are looked for every {every} ms; raise `fs.inotify.max_user_instances` or `max_user_watches`"

@@ -30,7 +30,8 @@ impl Follow {
             Err(error) => return Err(error),
         };
         cursor.seek(offset)?;
-        let from = cursor.time_here()?;
+        // Of bytes that no record speaks of yet the time is not known: they came after what one speaks of.
+        let from = cursor.time_here()?.or(Some(cursor.last_time()));
         // When the next run began before that, the two lived at once, and the last lines may be of either.
         let next = parts.iter().find(|part| part.run > first.run).and_then(|part| Cursor::begins(&self.folder, *part));
         let both = from.zip(next).is_some_and(|(from, next)| next < from);

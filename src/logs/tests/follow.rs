@@ -1,10 +1,14 @@
 //! Followers: no gap and no double, whatever happens underneath.
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-use super::{Logs, await_entries, is_quiet};
+use super::{Logs, await_entries, is_quiet, text};
 use crate::logs::{Mark, Reader, Stream};
+use crate::sys::clock;
+use crate::sys::poll::{self, For};
 
 #[test]
 fn a_follower_goes_on_over_folders_rolls_and_runs() {
@@ -68,6 +72,50 @@ fn what_a_killed_keeper_left_is_shown_when_a_newer_run_is_there() {
 }
 
 #[test]
+fn last_lines_that_begin_without_a_record_bring_no_old_run_along() {
+    let logs = Logs::new();
+    let mut old = logs.capture("a", 1, 1000);
+    old.write(Stream::Stdout, b"one\ntwo\n");
+    let mut new = logs.capture("a", 2, 1000);
+    new.write(Stream::Stdout, b"three\n");
+    append(&logs.folder("a").join("000002.log"), b"on its way\n");
+    let mut reader = logs.reader(&["a"], Some(1), true);
+    old.write(Stream::Stdout, b"four\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a1 four"]);
+}
+
+/// It rolls, ends and is followed by another after its names were listed: history and follower alike show its rest, and call
+/// nobody dead.
+#[test]
+fn a_run_that_rolled_and_ended_unseen_was_not_killed() {
+    for follow in [false, true] {
+        let logs = Logs::new();
+        let now = Arc::new(AtomicU32::new(1));
+        let asked = Arc::clone(&now);
+        let mut a = logs.capture("a", 1, 20);
+        a.write(Stream::Stdout, b"one\ntwo\n");
+        let reader = logs.reader(&["a"], None, follow);
+        let mut reader = reader.alive(Box::new(move |_, run| asked.load(Ordering::SeqCst) == run));
+        assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+        for n in 0..9 {
+            a.write(Stream::Stdout, format!("number {n}\n").as_bytes());
+        }
+        assert!(crate::logs::files_of(&logs.folder("a"), 1).len() > 2, "it rolls");
+        a.mark(&Mark::Ended);
+        a.finish();
+        let mut b = logs.capture("a", 2, 20);
+        now.store(2, Ordering::SeqCst);
+        b.write(Stream::Stdout, b"on\n");
+        let mut expected: Vec<String> = (0..9).map(|n| format!("a1 number {n}")).collect();
+        expected.insert(0, "a1 two".into());
+        expected.push("a1 [ended]".into());
+        expected.extend(follow.then(|| "a2 on".into()));
+        assert_eq!(await_entries(&mut reader, expected.len()), expected, "follow: {follow}");
+        assert!(is_quiet(&mut reader));
+    }
+}
+
+#[test]
 fn history_that_is_removed_unread_is_counted() {
     let logs = Logs::new();
     for run in 1..=5 {
@@ -106,6 +154,47 @@ fn without_inotify_it_looks_by_itself_and_says_so() {
     let expected: Vec<String> = (0..10).map(|n| format!("a1 number {n}")).collect();
     assert_eq!(await_entries(&mut reader, 10), expected);
     assert!(is_quiet(&mut reader));
+}
+
+/// A watch that cannot be had any more: what is watched still wakes whoever waits, and is taken in, so that nobody is woken
+/// for ever.
+#[test]
+fn a_reader_that_loses_its_watches_late_looks_by_itself() {
+    let logs = Logs::new();
+    let mut a = logs.capture("a", 1, 1000);
+    let mut reader = logs.reader(&["a"], None, true);
+    assert_eq!((reader.notice(), reader.look_within()), (None, None));
+    let woken = reader.wakes().expect("duplicated").expect("there is one");
+    reader.lose_watches();
+    assert!(reader.notice().is_some_and(|notice| notice.contains("(no space left)")) && reader.notice().is_none());
+    assert!(reader.look_within().is_some());
+    std::fs::create_dir(logs.root().join("other")).expect("made");
+    let is_woken = || poll::wait(&[(woken.as_fd(), For::Reading)], Some(Duration::ZERO)).expect("polled") == [true];
+    assert!(is_woken(), "the folder above is still watched");
+    assert!(is_quiet(&mut reader));
+    assert!(!is_woken(), "what woke us was taken in");
+    a.write(Stream::Stdout, b"one\n");
+    assert_eq!(await_entries(&mut reader, 1), ["a1 one"]);
+    assert!(is_quiet(&mut reader));
+    a.write(Stream::Stdout, b"two\n");
+    // By hand, as whoever may not block; wakes put off nothing.
+    wait_until_due(&mut reader, logs.root());
+    reader.look_again().expect("looked");
+    assert_eq!(reader.next(Some(Duration::ZERO)).expect("read").map(|entry| text(&entry)).as_deref(), Some("a1 two"));
+}
+
+/// While it is woken again and again by something else.
+fn wait_until_due(reader: &mut Reader, noise: &std::path::Path) {
+    let until = clock::monotonic() + super::DEADLINE;
+    for n in 0.. {
+        if reader.look_within() == Some(Duration::ZERO) {
+            return;
+        }
+        assert!(clock::monotonic() < until, "never due");
+        assert!(is_quiet(reader));
+        std::fs::create_dir(noise.join(format!("noise-{n}"))).expect("made");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// More changes than the kernel keeps for a reader: it looks at everything again.

@@ -1,13 +1,13 @@
 //! A random day of keepers, followers and the daemon, against what was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::Logs;
-use crate::logs::{Capture, Mark, Reader, Stream, What};
+use crate::logs::{Capture, Entry, Mark, Reader, Stream, What};
 
 const SERVICES: [&str; 2] = ["a", "b"];
 
@@ -22,6 +22,8 @@ enum Act {
     Kill(usize, usize),
     Retain,
     Read(u8),
+    /// Somebody opens the history, and reads it only after what comes until the next does.
+    Open,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -32,6 +34,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..2usize, 0..100usize).prop_map(|(at, cut)| Act::Kill(at, cut)),
         1 => Just(Act::Retain),
         5 => any::<u8>().prop_map(Act::Read),
+        2 => Just(Act::Open),
     ]
 }
 
@@ -42,6 +45,8 @@ struct World {
     captures: Vec<Capture>,
     runs: [u32; 2],
     living: Arc<Mutex<[u32; 2]>>,
+    killed: BTreeSet<(String, u32)>,
+    history: Option<Reader>,
     written: Bytes,
     shown: Bytes,
     dropped: u64,
@@ -54,16 +59,17 @@ impl World {
         let captures = SERVICES.map(|name| logs.capture(name, 1, 120)).into();
         let living = Arc::new(Mutex::new([1, 1]));
         let (written, shown) = (Bytes::new(), Bytes::new());
-        Self { logs, captures, runs: [1, 1], living, written, shown, dropped: 0, count: 0 }
+        let (killed, history) = (BTreeSet::new(), None);
+        Self { logs, captures, runs: [1, 1], living, killed, history, written, shown, dropped: 0, count: 0 }
     }
 
-    fn reader(&self) -> Reader {
+    fn reader(&self, follow: bool) -> Reader {
         let living = Arc::clone(&self.living);
         let alive = move |name: &crate::manifest::Name, run| {
             let at = usize::from(name.as_str() == "b");
             living.lock().expect("unpoisoned")[at] == run
         };
-        self.logs.reader(&SERVICES, None, true).alive(Box::new(alive))
+        self.logs.reader(&SERVICES, None, follow).alive(Box::new(alive))
     }
 
     fn next_run(&mut self, at: usize) -> Capture {
@@ -93,6 +99,7 @@ impl World {
                 // What is held in the keeper's memory would be lost: the model flushes it.
                 self.captures[at].flush(Stream::Stdout);
                 let run = self.runs[at];
+                self.killed.insert((SERVICES[at].to_owned(), run));
                 let parts = crate::logs::folder::list(&self.logs.folder(SERVICES[at])).expect("listed").logs;
                 let last = parts.iter().rfind(|part| part.run == run).expect("a file");
                 let index = last.index_in(&self.logs.folder(SERVICES[at]));
@@ -110,14 +117,41 @@ impl World {
                     self.read(reader, Duration::ZERO);
                 }
             }
+            Act::Open => {
+                let next = self.reader(false);
+                self.read_history();
+                self.history = Some(next);
+            }
         }
+    }
+
+    fn read_history(&mut self) {
+        let Some(mut reader) = self.history.take() else { return };
+        let mut last = BTreeMap::new();
+        while let Some(entry) = reader.next(None).expect("read") {
+            let run = self.mourned_rightly(&entry);
+            if let What::Line { bytes, .. } = &entry.what {
+                for number in numbers(bytes) {
+                    let before = last.insert(run.clone(), number);
+                    assert!(before < Some(number), "doubled or out of order: {run:?}, {number}");
+                }
+            }
+        }
+    }
+
+    /// Nobody is called dead who was not killed.
+    fn mourned_rightly(&self, entry: &Entry) -> (String, u32) {
+        let run = (entry.service.to_string(), entry.run);
+        assert!(entry.what != What::Mark(Mark::KeeperKilled) || self.killed.contains(&run), "not killed: {run:?}");
+        run
     }
 
     fn read(&mut self, reader: &mut Reader, patience: Duration) -> bool {
         let Some(entry) = reader.next(Some(patience)).expect("read") else { return false };
+        let run = self.mourned_rightly(&entry);
         match entry.what {
             What::Line { bytes, whole, .. } => {
-                let out = self.shown.entry((entry.service.to_string(), entry.run)).or_default();
+                let out = self.shown.entry(run).or_default();
                 out.extend(bytes);
                 if whole {
                     out.push(b'\n');
@@ -143,7 +177,7 @@ proptest! {
     #[test]
     fn a_follower_shows_every_byte_once(acts in proptest::collection::vec(act(), 1..80)) {
         let mut world = World::new();
-        let mut reader = world.reader();
+        let mut reader = world.reader(true);
         for act in &acts {
             world.act(act, &mut reader);
         }
@@ -151,6 +185,7 @@ proptest! {
             world.act(&Act::Replace(at), &mut reader);
         }
         while world.read(&mut reader, Duration::ZERO) {}
+        world.read_history();
         let retained = acts.iter().any(|act| matches!(act, Act::Retain));
         if retained {
             // A removed file counts with the size it had when it was last looked at.

@@ -1,5 +1,7 @@
 //! Two runs of a service at once, as in an overlap: the older one serves while newer ones begin, and perhaps fail.
 
+use std::sync::{Arc, Mutex};
+
 use proptest::prelude::*;
 
 use super::{Logs, text};
@@ -37,6 +39,8 @@ struct World {
     readers: Vec<(Reader, Vec<String>, usize)>,
     /// Does a reader know which keepers live?
     told: bool,
+    /// Those that do.
+    keepers: Arc<Mutex<Vec<u32>>>,
 }
 
 impl World {
@@ -45,13 +49,15 @@ impl World {
             self.end(1);
         }
         self.run += 1;
+        self.keepers.lock().expect("unpoisoned").push(self.run);
         self.living.push((self.run, self.logs.capture("a", self.run, 60)));
     }
 
     fn end(&mut self, at: usize) {
-        let (_, mut capture) = self.living.remove(at);
+        let (run, mut capture) = self.living.remove(at);
         capture.mark(&Mark::Ended);
         capture.finish();
+        self.keepers.lock().expect("unpoisoned").retain(|keeper| *keeper != run);
     }
 
     fn act(&mut self, act: &Act) {
@@ -70,8 +76,8 @@ impl World {
                 let query = Query { ..self.logs.query(&["a"], Some(*lines), true) };
                 let mut reader = Reader::open(query).expect("opened");
                 if self.told {
-                    // Nobody is killed here: who has ended has said so.
-                    reader = reader.alive(Box::new(|_, _| true));
+                    let keepers = Arc::clone(&self.keepers);
+                    reader = reader.alive(Box::new(move |_, run| keepers.lock().expect("unpoisoned").contains(&run)));
                 }
                 self.readers.push((reader, Vec::new(), self.written.len().saturating_sub(*lines)));
             }
@@ -82,7 +88,10 @@ impl World {
     fn read(&mut self) {
         for (reader, shown, _) in &mut self.readers {
             while let Some(entry) = reader.next(Some(std::time::Duration::ZERO)).expect("read") {
-                shown.extend(Some(text(&entry)).filter(|text| !text.contains('[')));
+                let text = text(&entry);
+                // Nobody is killed here.
+                assert!(!text.contains('[') || text.ends_with("[ended]"), "{text}");
+                shown.extend(Some(text).filter(|text| !text.contains('[')));
             }
         }
     }
@@ -94,7 +103,8 @@ proptest! {
     #[test]
     fn who_follows_sees_both_runs_in_the_order_they_wrote(acts in proptest::collection::vec(act(), 1..60), told: bool) {
         let (logs, living, written, readers) = (Logs::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut world = World { logs, living, run: 0, written, readers, told };
+        let keepers = Arc::default();
+        let mut world = World { logs, living, run: 0, written, readers, told, keepers };
         world.begin();
         for act in &acts {
             world.act(act);

@@ -1,6 +1,7 @@
 //! `devsup logs` of real services: over restarts, several together, from the end, into a pipe that closes.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::faults::{daemon, keeper_of, send, socket, until_gone};
-use crate::project::{Foreground, Project, binary, wait_until};
+use crate::project::{DEADLINE, Foreground, Project, binary, wait_until};
 
 const MANIFEST: &str = r#"
 name = "shop"
@@ -51,6 +52,10 @@ fn several_together_have_prefixes_and_can_be_cut() {
     let last = project.devsup(&["logs", "-n", "2", "--no-log-prefix", "billing"]).ok().stdout;
     assert_eq!(last, "three\nwrong\n");
     assert_eq!(project.devsup(&["logs", "-n", "0", "billing"]).ok().stdout, "");
+    let timed = project.devsup(&["logs", "-t", "-n", "1", "billing"]).ok().stdout;
+    let (time, rest) = timed.split_once("billing").expect("its name");
+    let shape: String = time.chars().map(|one| if one.is_ascii_digit() { '0' } else { one }).collect();
+    assert_eq!((shape.as_str(), rest), ("0000-00-00 00:00:00.000 ", " | wrong\n"));
     let json = project.devsup(&["logs", "billing", "--format", "json"]).ok().stdout;
     let lines: Vec<serde_json::Value> =
         json.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
@@ -86,11 +91,40 @@ fn a_follower_of_a_silent_service_ends_when_its_reader_leaves() {
     let project = Project::new("name = \"quiet\"\n[services.a]\ncommand = \"echo only; exec sleep 600\"\n");
     project.devsup(&["up", "-d", "--wait"]).ok();
     project.until_log("a", "only");
-    for verb in ["logs -f --no-log-prefix", "up"] {
-        let line = format!("{{ '{}' {verb}; echo \"code $?\" >&2; }} | {{ sleep 1; }}", binary().display());
-        let said = Foreground::start(project.command(Path::new("sh"), &["-c", &line])).finish().ok();
+    // Of `up` nothing is to be seen on stdout.
+    for (verb, reader) in [("logs -f --no-log-prefix", "head -n 1"), ("up", "while ! test -e go; do sleep 0.05; done")]
+    {
+        let line = format!("{{ '{}' {verb}; echo \"code $?\" >&2; }} | {{ {reader}; }}", binary().display());
+        let mut piped = Foreground::start(project.command(Path::new("sh"), &["-c", &line]));
+        if verb == "up" {
+            piped.until_says("is up already");
+            project.write("go", "");
+        }
+        let said = piped.finish().ok();
         assert!(said.stderr.ends_with("code 0\n") && !said.stderr.contains("error"), "{verb}: {said:#?}");
     }
+}
+
+/// As a child of Node has it, and of some an ssh.
+#[test]
+fn a_follower_into_a_socket_ends_when_its_reader_leaves() {
+    let project = Project::new("name = \"quiet\"\n[services.a]\ncommand = \"echo only; exec sleep 600\"\n");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("a", "only");
+    let (mut reader, stdout) = UnixStream::pair().expect("a socket");
+    reader.set_read_timeout(Some(DEADLINE)).expect("set");
+    let mut command = project.command(&binary(), &["logs", "-f", "a", "--no-log-prefix"]);
+    command.stdout(OwnedFd::from(stdout));
+    let follow = Foreground::start(command);
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"only\n") {
+        let mut buffer = [0; 1024];
+        let count = reader.read(&mut buffer).expect("it is shown");
+        assert!(count > 0, "only {shown:?}");
+        shown.extend_from_slice(&buffer[..count]);
+    }
+    drop(reader);
+    assert_eq!(follow.finish().ok().stderr, "");
 }
 
 /// Neither of those who follow wakes while nothing is written.
@@ -150,6 +184,27 @@ fn the_death_of_a_keeper_is_in_the_log() {
     assert_eq!(said.matches("keeper was killed").count(), 1, "{said}");
     let json = project.devsup(&["logs", "a", "--format", "json"]).ok().stdout;
     assert_eq!(json.matches("\"run\":1,\"mark\":\"keeper-killed\"}").count(), 1, "{json}");
+}
+
+/// Though no newer run is there, and however late it is looked for.
+#[test]
+fn the_death_of_a_last_keeper_is_in_the_log() {
+    let project =
+        Project::new("name = \"last\"\n[services.a]\ncommand = \"echo early; exec sleep 600\"\nrestart = \"never\"\n");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("a", "early");
+    send(keeper_of(&project, "a"), Signal::SIGKILL);
+    project.until_one("a", |a| a.pid.is_none() && !a.ready, "it is swept");
+    let words = "── a ended: its keeper was killed · run 1 ──\n";
+    // The lock is written when nothing is left of it.
+    for _ in 0..3 {
+        let said = project.devsup(&["logs", "a"]).ok().stdout;
+        assert_eq!(said.matches(words).count(), 1, "{said}");
+    }
+    project.devsup(&["start", "a"]).ok();
+    wait_until("it runs again", || project.log("a").matches("early").count() == 2);
+    let said = project.devsup(&["logs", "a"]).ok().stdout;
+    assert_eq!(said.matches("keeper was killed").count(), 1, "{said}");
 }
 
 /// How often a process gave up the processor by itself.

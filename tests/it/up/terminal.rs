@@ -1,10 +1,12 @@
 //! What the person in front of a foreground `up` may do to it: Ctrl-C once, twice, or take the terminal away.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 
-use crate::project::{Foreground, Project, binary, misbehave};
+use crate::project::{Foreground, Project, binary, misbehave, wait_until};
 
 const MANIFEST: &str = r#"
 name = "shop"
@@ -54,6 +56,48 @@ fn the_second_interrupt_kills_what_does_not_listen() {
     project.until_gone();
 }
 
+/// `up` with these words in a pipe, in a process group of its own, as a shell at a keyboard makes it. Its code is said at the end.
+fn piped(project: &Project, words: &str, reader: &str) -> Foreground {
+    let up = format!("{{ trap : INT; '{}' up {words}; echo \"code $?\" >&2; }}", binary().display());
+    let mut command = project.command(Path::new("sh"), &["-c", &format!("trap : INT; {up} | {reader}")]);
+    command.process_group(0);
+    Foreground::start(command)
+}
+
+#[test]
+fn an_interrupt_that_ends_its_reader_too_stops_all_the_same() {
+    let project = Project::new(MANIFEST);
+    let mut up = piped(&project, "--sandbox", "tee log");
+    up.until_says("a | hello");
+    up.until_says("devsup ps");
+    killpg(Pid::from_raw(i32::try_from(up.pid()).expect("a pid")), Signal::SIGINT).expect("it has not been reaped");
+    up.until_says("Ctrl-C again");
+    let said = up.finish();
+    assert!(said.stderr.contains("shop is down\n") && said.stderr.ends_with("code 130\n"), "{said:#?}");
+    project.until_gone();
+}
+
+#[test]
+fn a_reader_that_leaves_at_the_end_takes_no_exit_code_along() {
+    let deaf = format!("['{}', 'on', 'TERM', 'say', 'told', 'say', 'begun', 'wait-for', 'go']", misbehave());
+    let project = Project::new(&format!(
+        "name = 'shop'\n[services.a]\ncommand = 'while ! test -e end; do sleep 0.05; done; exit 3'\nrestart = 'never'\n\
+         [services.b]\ncommand = {deaf}\n"
+    ));
+    let mut up = piped(&project, "--sandbox --exit-code-from a", "sh -c 'echo $$ > reader; exec cat'");
+    up.until_says("b | begun");
+    project.write("end", "");
+    up.until_says("b | told");
+    let reader = std::fs::read_to_string(project.path("reader")).expect("it has begun");
+    let reader = Pid::from_raw(reader.trim().parse().expect("a pid"));
+    kill(reader, Signal::SIGKILL).expect("it lives");
+    wait_until("the reader is gone", || kill(reader, None).is_err());
+    project.write("go", "");
+    let said = up.finish();
+    assert!(said.stderr.ends_with("code 3\n"), "{said:#?}");
+    project.until_gone();
+}
+
 /// The project is as it was, and another `up` only attaches.
 fn stays(project: &Project, before: &[Option<u32>]) {
     let after: Vec<_> = project.ps().into_iter().map(|service| service.pid).collect();
@@ -96,9 +140,7 @@ fn a_lost_terminal_stops_nothing() {
     script.signal(Signal::SIGKILL);
     script.finish();
     let client = |words: &str| words.contains(" up --sandbox");
-    crate::project::wait_until("the client has gone with its terminal", || {
-        !project.alive().iter().any(|(_, words)| client(words))
-    });
+    wait_until("the client has gone with its terminal", || !project.alive().iter().any(|(_, words)| client(words)));
     stays(&project, &before);
 }
 
