@@ -288,8 +288,8 @@ fn a_log_without_an_end_says_why() {
     let read = |follow: bool, tail: Option<usize>| {
         let alive = Box::new(|_: &crate::manifest::Name, run| run == 3);
         let mut reader = Reader::open(logs.query(&["a"], tail, follow)).expect("opened").alive(alive);
-        let next = || reader.next(Some(std::time::Duration::ZERO)).expect("read");
-        std::iter::from_fn(next).map(|entry| super::text(&entry)).collect::<Vec<_>>()
+        let next = || reader.next(Some(Duration::ZERO)).expect("read");
+        std::iter::from_fn(next).map(|entry| text(&entry)).collect::<Vec<_>>()
     };
     let all = ["a1 one", "a1 [ended]", "a2 two", "a2 [killed]", "a3 three"];
     for follow in [false, true] {
