@@ -96,7 +96,7 @@ struct Open {
     taken: u64,
     count: usize,
     /// Those whose last request was answered.
-    idle: BTreeMap<u64, TcpStream>,
+    idle: BTreeMap<u64, Arc<TcpStream>>,
 }
 
 impl Server {
@@ -125,7 +125,8 @@ impl Server {
     fn attend(&self, id: u64, stream: TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream);
+        let stream = Arc::new(stream);
+        let mut reader = BufReader::new(&*stream);
         while let Some(request) = Request::read(&mut reader)? {
             let body = request.answer();
             let close = request.close || self.open().stopping;
@@ -135,7 +136,7 @@ impl Server {
                 body.len()
             );
             reader.get_mut().write_all(format!("{head}{body}").as_bytes())?;
-            if close || !self.rests(id, reader.get_ref())? {
+            if close || !self.rests(id, &stream) {
                 return Ok(());
             }
             let more = !reader.fill_buf()?.is_empty();
@@ -148,12 +149,12 @@ impl Server {
     }
 
     /// Not when the server stops.
-    fn rests(&self, id: u64, stream: &TcpStream) -> io::Result<bool> {
+    fn rests(&self, id: u64, stream: &Arc<TcpStream>) -> bool {
         let mut open = self.open();
         if !open.stopping {
-            open.idle.insert(id, stream.try_clone()?);
+            open.idle.insert(id, Arc::clone(stream));
         }
-        Ok(!open.stopping)
+        !open.stopping
     }
 
     fn finish(&self) {

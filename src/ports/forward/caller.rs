@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// On one machine a connection is made at once, or the service's backlog is full: all who waited come together, and some
 /// services ask for a backlog of 5. The kernel would try again after 1, 3, 7 s.
-const FULL: Duration = Duration::from_millis(250);
+const FULL: Duration = Duration::from_millis(100);
 
 type Route = watch::Receiver<Option<Target>>;
 

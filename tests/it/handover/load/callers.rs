@@ -75,7 +75,7 @@ impl fmt::Display for Tally {
 
 pub(super) struct Load {
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -101,7 +101,7 @@ impl Load {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let theirs = Arc::clone(&shared);
         let thread = thread::spawn(move || runtime.block_on(come(theirs)));
-        Self { shared, thread }
+        Self { shared, thread: Some(thread) }
     }
 
     /// The newest run that has answered.
@@ -114,12 +114,25 @@ impl Load {
     }
 
     /// Waits for the last answers.
-    pub(super) fn end(self) -> Tally {
+    pub(super) fn end(mut self) -> Tally {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.thread.join().expect("callers do not panic");
+        self.thread.take().expect("it ends once").join().expect("callers do not panic");
         let mut tally = std::mem::take(&mut *self.shared.tally.lock().expect("no panic"));
         tally.waits.sort_unstable();
         tally
+    }
+}
+
+/// What callers met until the test failed.
+impl Drop for Load {
+    #[expect(clippy::print_stderr, reason = "seen when a test fails")]
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        if thread::panicking()
+            && let Ok(tally) = self.shared.tally.lock()
+        {
+            eprintln!("{tally}\nthe newest run that answered: {}; {:#?}", self.latest_run(), tally.first_failed());
+        }
     }
 }
 
@@ -209,14 +222,17 @@ impl Shared {
         let mut idle = self.idle.lock().expect("no panic");
         match self.busy.load(Ordering::Relaxed) {
             true => idle.pop_back(),
-            false if idle.len() < KEPT => None,
+            // Another comes back meanwhile: at first each is a new one.
+            false if idle.len() + 1 < KEPT => None,
             false => idle.pop_front(),
         }
     }
 
     fn keep(&self, stream: TcpStream, kept: bool) {
-        if kept {
-            self.idle.lock().expect("no panic").push_back(stream);
+        let mut idle = self.idle.lock().expect("no panic");
+        // After a wait many come back at once.
+        if kept && idle.len() < KEPT {
+            idle.push_back(stream);
         }
     }
 
