@@ -176,7 +176,9 @@ impl Supervisor {
                     .or_else(|| run.not_ready.as_ref().map(|what| format!("not ready yet: {what}")))
                     .or_else(|| unwell_before(slot, run))
             }
-            State::Running => Self::deferred(slot, now).or_else(|| unwell_before(slot, slot.serving()?)),
+            State::Running => {
+                beginning(slot).or_else(|| Self::deferred(slot, now)).or_else(|| unwell_before(slot, slot.serving()?))
+            }
             State::Stopping => slot.occupied.clone().or_else(|| being_replaced(slot)),
             State::Done => changed_while_held(slot, now),
             State::Stopped => None,
@@ -268,6 +270,13 @@ fn being_replaced(slot: &Slot) -> Option<String> {
 fn changed_while_held(slot: &Slot, now: Now) -> Option<String> {
     let hold = slot.hold.as_ref().filter(|_| !slot.reasons.is_empty())?;
     Some(format!("{}: {}", super::command::held_for(hold, now), reasons(&slot.reasons, None)))
+}
+
+/// `run 7 is starting: 127.0.0.1:23711: connection refused`
+fn beginning(slot: &Slot) -> Option<String> {
+    let run = slot.successor()?;
+    let lacks = run.not_ready.as_ref().map(|what| format!(": {what}")).unwrap_or_default();
+    Some(format!("run {} is starting{lacks}", run.number))
 }
 
 fn both(one: Option<String>, other: Option<String>) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Supervisor;
+use super::decide::overlap_patience;
 use super::event::Reason;
 use super::explain::{Waits, of_external, round_up};
 use super::external;
@@ -105,6 +106,10 @@ fn starting(slot: &Slot, run: &Run, now: Now) -> String {
 
 fn running(slot: &Slot, now: Now) -> Option<String> {
     let run = slot.serving()?;
+    if let Some(new) = slot.successor() {
+        let left = overlap_patience(&slot.entry).saturating_sub(now.mono.since(new.spawned));
+        return Some(format!("it serves until run {} is ready; {} left for that", new.number, round_up(left)));
+    }
     let due = !Supervisor::outdated(slot, run, now).is_empty();
     if slot.hold.is_some() && (due || slot.rotates()) {
         return Some(format!("not replaced until `devsup release {}`", slot.name()));

@@ -331,6 +331,12 @@ impl Slot {
         newest(Run::is_ready).or_else(|| newest(Run::live))
     }
 
+    /// The run that is to take over from the one that serves, once it is ready.
+    pub(super) fn successor(&self) -> Option<&Run> {
+        let serving = self.serving().filter(|run| run.is_ready())?;
+        self.runs.iter().rev().find(|run| run.live() && run.number > serving.number)
+    }
+
     /// Wanted, and not ended for good.
     pub(super) fn active(&self) -> bool {
         self.want == Want::Up && self.ended.is_none() && !self.removed

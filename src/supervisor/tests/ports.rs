@@ -275,3 +275,18 @@ fn callers_of_a_passed_socket_wait_from_the_order_to_stop_until_the_new_run_is_r
     let replaced = Happening::Replaced { why, gap_ms: Some(300), waited_ms: Some(340), given_up: None };
     assert_eq!(stage.happened("a", &replaced), 1);
 }
+
+#[test]
+fn while_a_new_run_starts_the_one_that_serves_is_shown_and_what_it_waits_for() {
+    let mut stage = Stage::new(vec![handed_over(overlapping("a"), Handover::Forward)]);
+    stage.bring_up(&["a"]);
+    stage.until_asked(&["a"]);
+    stage.grant("a", 60 * MIN);
+    stage.until_said("spawn a#2");
+    stage.started("a", 2);
+    stage.not_ready("a", 2, "127.0.0.1:23711: connection refused");
+    let view = stage.view("a");
+    assert_eq!((view.state, view.pid, view.ready), (State::Running, Some(4001), true));
+    assert_eq!(view.why.as_deref(), Some("run 2 is starting: 127.0.0.1:23711: connection refused"));
+    assert!(view.next.is_some_and(|next| next.starts_with("it serves until run 2 is ready; ")));
+}
