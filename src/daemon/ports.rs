@@ -83,7 +83,7 @@ impl Ports {
 
     /// The sockets that a run gets, by name.
     pub(super) fn passed(&self, service: &Service) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
-        let of = self.bound.iter().filter(|(id, _)| id.service == service.name);
+        let of = self.bound.iter().filter(|(id, _)| id.service == service.name && service.ports.contains_key(&id.port));
         of.filter(|(_, bound)| bound.port.handover == Handover::Socket)
             .map(|(id, bound)| (id.port.as_str(), bound.listener.as_fd()))
     }

@@ -80,9 +80,9 @@ impl Supervisor {
             .or_else(|| begins_anew(slot).then_some(Move::BeginAnew))
             .or_else(|| self.unwanted(at))
             .or_else(|| self.replace(at, now))
+            .or_else(|| self.unclaim(at))
             .or_else(|| self.begin_run(at, now))
             .or_else(|| self.lease_move(at, now))
-            .or_else(|| self.unclaim(at))
             .or_else(|| (slot.removed && slot.runs.is_empty()).then_some(Move::Remove))
     }
 

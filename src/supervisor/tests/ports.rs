@@ -290,3 +290,17 @@ fn while_a_new_run_starts_the_one_that_serves_is_shown_and_what_it_waits_for() {
     assert_eq!(view.why.as_deref(), Some("run 2 is starting: 127.0.0.1:23711: connection refused"));
     assert!(view.next.is_some_and(|next| next.starts_with("it serves until run 2 is ready; ")));
 }
+
+#[test]
+fn ports_that_are_no_more_are_let_go_when_the_last_run_that_had_them_is_gone() {
+    let a = checked(handed_over(service("a"), Handover::Socket));
+    let mut stage = Stage::new(vec![a.clone()]);
+    stage.bring_up(&["a"]);
+    stage.hold("a");
+    stage.load(vec![crate::manifest::Service { ports: [].into(), ..a }]);
+    assert!(stage.said().is_empty(), "it is held, and its callers are served");
+    stage.release("a");
+    assert_eq!(stage.said(), ["replace a#1"]);
+    stage.over("a", 1, 0);
+    assert_eq!(stage.said(), ["unclaim a", "spawn a#2 (manifest changed)"]);
+}
