@@ -11,7 +11,7 @@
 //! asked and says `Connection: close`, ends the connections that are idle, and waits for the first request of one it has just taken,
 //! for whose caller may not send it again. Then it ends.
 
-#![expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a program of its own")]
+#![expect(clippy::print_stderr, reason = "a program of its own")]
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

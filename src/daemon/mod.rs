@@ -76,7 +76,6 @@ use crate::control::peer::{Keepers, Rules};
 use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
 use crate::manifest::{Loaded, Manifest, Name};
-use crate::ports::Numbers;
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
 
@@ -319,11 +318,9 @@ fn world(
     let wanted = wanted(&start, &manifest);
     let since = now().wall;
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
-    let journal = Journal::open(folder.events())?;
     let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
-    let seed = format!("{}/{}", users::own_uid(), folder.id());
-    let ports = ports::Ports::new(Numbers::open(folder.ports(), seed));
+    let (journal, ports) = (Journal::open(folder.events())?, ports::Ports::of(&folder));
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {

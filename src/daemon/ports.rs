@@ -20,12 +20,13 @@ use super::birth;
 use super::probes::{Holders, is_of_project, listener, listens_below};
 use super::world::{Fact, World};
 use crate::control::api::Port as Shown;
+use crate::control::paths::Folder;
 use crate::manifest::{Handover, Listen, Name, Port, Service};
 use crate::ports::forward::{Forwarder, Target};
 use crate::ports::{Listener, Made, Numbers, Place, PortId};
 use crate::supervisor::{Event, Happening, Note, RunId};
-use crate::sys::limits;
 use crate::sys::sockets::listens;
+use crate::sys::{limits, users};
 
 /// Whoever has the port does not tell when he lets go: he is looked for so often, and rarer when it lasts.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -67,9 +68,10 @@ struct Held {
 }
 
 impl Ports {
-    pub(super) fn new(numbers: Numbers) -> Self {
+    pub(super) fn of(project: &Folder) -> Self {
+        let seed = format!("{}/{}", users::own_uid(), project.id());
         Self {
-            numbers,
+            numbers: Numbers::open(project.ports(), seed),
             bound: BTreeMap::new(),
             forwarder: None,
             routes: BTreeMap::new(),
@@ -194,16 +196,13 @@ impl Ports {
         }
     }
 
-    fn close(&mut self, id: &PortId) {
-        if self.bound.remove(id).is_some() {
-            self.stop_forwarding(id);
-        }
-    }
-
     pub(super) fn let_go(&mut self, service: &Name) {
         self.held.remove(service);
         let of: Vec<PortId> = self.bound.keys().filter(|id| id.service == *service).cloned().collect();
-        of.iter().for_each(|id| self.close(id));
+        for id in &of {
+            self.bound.remove(id);
+            self.stop_forwarding(id);
+        }
     }
 
     /// A run may have made a socket's backlog smaller, or shut the socket down.

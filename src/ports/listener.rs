@@ -105,10 +105,10 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Place::Unix(path) = &self.place {
-            if self.is_there() {
-                drop(fs::remove_file(path));
-            }
+        if let Place::Unix(path) = &self.place
+            && self.is_there()
+        {
+            drop(fs::remove_file(path));
         }
     }
 }
@@ -155,7 +155,8 @@ mod tests {
         let mut callers: Vec<TcpStream> =
             (0..300).map(|_| TcpStream::connect(shared.local_addr().unwrap()).unwrap()).collect();
         callers[299].write_all(b"here").unwrap();
-        let mut last = (0..300).map(|_| shared.accept().unwrap().0).last().unwrap();
+        let mut taken: Vec<TcpStream> = (0..300).map(|_| shared.accept().unwrap().0).collect();
+        let last = &mut taken[299];
         let mut said = [0; 4];
         last.read_exact(&mut said).unwrap();
         assert_eq!(said, *b"here");

@@ -57,16 +57,8 @@ impl Supervisor {
                 self.effects.push(Effect::Kill { run: id(run) });
             }
             Move::EndDrain { run } => self.end_drain(at, run, now),
-            Move::Claim => {
-                let slot = &mut self.slots[at];
-                slot.ports = Ports::Asked;
-                self.effects.push(Effect::Claim { service: Arc::clone(&slot.entry) });
-            }
-            Move::Unclaim => {
-                self.slots[at].ports = Ports::Unclaimed;
-                self.slots[at].port_held = None;
-                self.effects.push(Effect::Unclaim { service: name });
-            }
+            Move::Claim => self.claim(at),
+            Move::Unclaim => self.unclaimed(at),
             Move::Look { run } => {
                 if let Some(run) = self.slots[at].run_mut(run) {
                     run.look_asked = Some(now.mono);
@@ -105,6 +97,19 @@ impl Supervisor {
             }
             Move::Remove => drop(self.slots.remove(at)),
         }
+    }
+
+    fn claim(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        slot.ports = Ports::Asked;
+        self.effects.push(Effect::Claim { service: Arc::clone(&slot.entry) });
+    }
+
+    fn unclaimed(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        slot.ports = Ports::Unclaimed;
+        slot.port_held = None;
+        self.effects.push(Effect::Unclaim { service: slot.name().clone() });
     }
 
     fn stop(&mut self, at: usize, number: u32, why: StopWhy, now: Now) {

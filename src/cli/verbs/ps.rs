@@ -111,10 +111,8 @@ impl Ps {
 async fn with_listeners(connection: &Connection, chosen: &[&Service]) -> Vec<Service> {
     let mut looked = Vec::new();
     for service in chosen {
-        let asked = match service.ports.is_empty() {
-            true => None,
-            false => connection.client.get(&format!("/v1/services/{}", service.name)).await.ok(),
-        };
+        let path = format!("/v1/services/{}", service.name);
+        let asked = if service.ports.is_empty() { None } else { connection.client.get(&path).await.ok() };
         looked.push(asked.unwrap_or_else(|| (*service).clone()));
     }
     looked

@@ -204,10 +204,9 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Ask { ask, service } => self.answer(ask, &service),
-            Effect::Forget { .. } | Effect::Note(_) => {}
+            Effect::Forget { .. } | Effect::Unclaim { .. } | Effect::Note(_) => {}
             Effect::Look { run } => self.look(run),
             Effect::Claim { service } => self.claim(&service.name),
-            Effect::Unclaim { .. } => {}
             Effect::Drain { run } => self.drain(run),
             Effect::Spawn { run, service, .. } => self.spawn(run, &service),
             Effect::Stop { run, timeout, .. } => self.stop(&run, timeout),

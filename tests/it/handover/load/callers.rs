@@ -152,8 +152,8 @@ async fn come(shared: Arc<Shared>) {
 
 async fn one(shared: Arc<Shared>, number: u64, due: Instant) {
     let kind = match number {
-        _ if number % UPLOAD == 0 => Kind::Upload,
-        _ if number % 2 == 0 => Kind::Kept,
+        _ if number.is_multiple_of(UPLOAD) => Kind::Upload,
+        _ if number.is_multiple_of(2) => Kind::Kept,
         _ => Kind::OneShot,
     };
     let (retried, done) = match timeout(LIMIT, shared.ask(kind)).await {
@@ -220,12 +220,11 @@ impl Shared {
 
     fn used(&self) -> Option<TcpStream> {
         let mut idle = self.idle.lock().expect("no panic");
-        match self.busy.load(Ordering::Relaxed) {
-            true => idle.pop_back(),
-            // Another comes back meanwhile: at first each is a new one.
-            false if idle.len() + 1 < KEPT => None,
-            false => idle.pop_front(),
+        if self.busy.load(Ordering::Relaxed) {
+            return idle.pop_back();
         }
+        // One of them is under way: at first each is a new one.
+        if idle.len() + 1 < KEPT { None } else { idle.pop_front() }
     }
 
     fn keep(&self, stream: TcpStream, kept: bool) {
@@ -253,8 +252,9 @@ impl Shared {
                 let head =
                     format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                 stream.write_all(head.as_bytes()).await.map_err(failed())?;
+                let part = vec![b'x'; PART];
                 for _ in 0..PARTS {
-                    stream.write_all(&[b'x'; PART]).await.map_err(failed())?;
+                    stream.write_all(&part).await.map_err(failed())?;
                     sleep(PAUSE).await;
                 }
             }
@@ -293,14 +293,9 @@ impl Answer {
             if let Some(answer) = Self::whole(&bytes) {
                 return answer;
             }
-            match stream.read_buf(&mut bytes).await.map_err(Lost::at("answer", !bytes.is_empty()))? {
-                0 => {
-                    return Err(Lost {
-                        answered: !bytes.is_empty(),
-                        why: format!("it ended after {} bytes", bytes.len()),
-                    });
-                }
-                _ => {}
+            let count = stream.read_buf(&mut bytes).await.map_err(Lost::at("answer", !bytes.is_empty()))?;
+            if count == 0 {
+                return Err(Lost { answered: !bytes.is_empty(), why: format!("it ended after {} bytes", bytes.len()) });
             }
         }
     }
