@@ -22,6 +22,8 @@ pub(super) struct Listed {
 }
 
 const LONGEST: usize = 30;
+/// So many sockets go into one packet to a keeper, and well within it.
+const MOST: usize = 32;
 
 /// Reads the ports of a service. What cannot be read has been reported, and holds what nothing else can be wrong with.
 pub(super) fn read(desk: &mut Desk<'_>, entry: &Entry) -> PortList {
@@ -31,6 +33,9 @@ pub(super) fn read(desk: &mut Desk<'_>, entry: &Entry) -> PortList {
         return list;
     };
     let mut variables: BTreeMap<String, (&str, Place)> = BTreeMap::new();
+    if let Some((_, entry)) = table.iter().nth(MOST) {
+        desk.refuse(entry.key, format!("more than {MOST} ports")).label("a service can have no more of them");
+    }
     for (name, entry) in table {
         check_name(desk, name, entry.key);
         let variable = Port::variable(name);
