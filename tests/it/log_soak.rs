@@ -296,7 +296,7 @@ fn no_line_is_lost_doubled_or_torn() {
         "{read} MB in {seconds} s, {runs} runs, {ended_well} of them to their last line, {} MB of disk at most",
         most / 1_000_000
     ));
-    assert!(ended_well > 0 && runs >= ended_well, "what was stopped is complete: {ended_well} of {runs}");
+    assert!(ended_well > 0, "what was stopped is complete: {ended_well} of {runs}");
     assert!(checked.len() == SERVICES && checked.values().all(|checked| checked.bytes > 0), "every service wrote");
     // The daemon removes when a file is begun, so a service may have some more for a moment. And an index is small, and what
     // was set aside for it is given back: what was not removed is little more than what was written.
