@@ -35,7 +35,7 @@
 //! 12. No command is a silent no-op, and none hangs without saying for whom it waits.
 //!
 //! Absent on purpose: a shell around services, secrets on disk, a TCP port of our own but the credential endpoint's on
-//! loopback, `waitpid(-1)` in the daemon.
+//! loopback (those of `handover` are the services'), `waitpid(-1)` in the daemon.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("devsup runs on Linux only (kernel 5.10 or later): it needs subreapers, pidfds and /proc");
