@@ -40,6 +40,7 @@ mod ports;
 mod private;
 mod probes;
 mod reload;
+mod retaining;
 mod runs;
 mod sandbox_child;
 mod sentences;
@@ -70,11 +71,13 @@ use self::handed::Gate;
 use self::journal::Journal;
 use self::notify::Notify;
 use self::private::Private;
+use self::retaining::Retaining;
 use self::world::{Brought, Fact, Inherited, World};
 use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
 use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
+use crate::logs::Retention;
 use crate::manifest::{Loaded, Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
@@ -187,7 +190,7 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
         system.publish(&info)?;
     }
     let swept = world.end_leftovers().await;
-    world.retain();
+    world.retain(None);
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
     let id = world.brought.folder.id().to_owned();
@@ -321,6 +324,7 @@ fn world(
     let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
     let (journal, ports) = (Journal::open(folder.events())?, ports::Ports::of(&folder));
+    let retaining = Retaining::begin(Retention::of(folder.logs()))?;
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {
@@ -361,6 +365,7 @@ fn world(
         endpoint: endpoint::Endpoint::new(audit, keepers.clone()),
         cgroups,
         journal,
+        retaining,
         watches: None,
         keepers,
         rules: Rules::default(),

@@ -86,6 +86,7 @@ impl World {
             self.make_base();
         }
         self.loaded();
+        self.retain(None);
     }
 
     /// Who besides the owner may come in.

@@ -17,22 +17,20 @@ use super::fill::Filled;
 use super::handed::Handing;
 use super::leftovers::{HolderInfo, with_last};
 use super::watched::watched;
-use super::world::{Fact, Held, Tried, Unanswered, World, lost};
+use super::world::{Fact, Held, Tried, Unanswered, World};
 use crate::control::paths::private_folder;
 use crate::keeper::protocol::{LogSpec, Order, Probes, ReadyBy, Spec, StopSpec, VERSION};
 use crate::keeper::{Given, Link, State, sweep_strays};
-use crate::logs;
-use crate::manifest::{Check, Logs, Name, Probe, Service};
-use crate::supervisor::{Event, LeaseId, Mono, Reason, RunId, StopWhy};
+use crate::manifest::{Check, Name, Probe, Service};
+use crate::supervisor::{Event, Exit, LeaseId, Mono, Reason, RunId, StopWhy};
 use crate::sys::process::{self, Pidfd};
-use crate::sys::{files, signal, tree};
+use crate::sys::{signal, tree};
 
 /// A keeper answers an order within this, or the daemon acts from outside.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const SWEEP_AGAIN: Duration = Duration::from_millis(20);
 /// After so many sweeps that still found somebody, who is left is named.
 const SWEEPS: u32 = 250;
-const LOGS_IN_ALL: u64 = 2 * 1024 * 1024 * 1024;
 
 impl World {
     pub(super) fn spawn(
@@ -238,7 +236,7 @@ impl World {
         if held.gone {
             self.write_lock(&run.service, None);
             self.tidy_cgroups();
-            self.retain();
+            self.retain(Some(&run.service));
             return;
         }
         self.step(Event::KeeperLost { run: run.clone(), what: lost(exit) });
@@ -291,21 +289,6 @@ impl World {
             drop(facts.send(fact));
         }));
     }
-
-    pub(super) fn retain(&self) {
-        let live: Vec<(Name, u32)> = self.runs.keys().map(|run| (run.service.clone(), run.number)).collect();
-        // Of a service that is no longer in the manifest the logs are kept as of any other.
-        let bound =
-            |name: &str| self.manifest.services.get(name).map_or(Logs::default().total, |entry| entry.logs.total);
-        let folder = self.brought.folder.logs();
-        let in_all = self
-            .manifest
-            .logs_max_total
-            .unwrap_or_else(|| LOGS_IN_ALL.min(files::disk_size(&folder).map_or(u64::MAX, |disk| disk / 10)));
-        if let Err(error) = logs::retain(&folder, &live, &bound, in_all) {
-            tracing::warn!(%error, "old logs could not be removed");
-        }
-    }
 }
 
 /// Ends a keeper's tree without it: wakes the keeper if it was stopped, then SIGKILL to all below it.
@@ -315,6 +298,15 @@ pub(super) fn kill_past(keeper: u32) {
         for pid in tree::descendants(keeper, &[]) {
             drop(signal::send(pid, signal));
         }
+    }
+}
+
+/// How a keeper ended that should not have.
+fn lost(exit: Option<Exit>) -> String {
+    match exit {
+        Some(Exit::Signal(signal)) => format!("its keeper was killed (signal {signal})"),
+        Some(Exit::Code(code)) => format!("its keeper ended by itself (exit {code})"),
+        None => "its keeper is gone".to_owned(),
     }
 }
 

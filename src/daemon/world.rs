@@ -23,6 +23,7 @@ use super::notify::Notify;
 use super::ports::Ports;
 use super::private::Private;
 use super::probes::Probes;
+use super::retaining::Retaining;
 use super::sandbox_child::SandboxChild;
 use super::watch::Watches;
 use crate::aws::{Base, Credentials, Grant, SandboxBase};
@@ -35,8 +36,8 @@ use crate::keeper::protocol::Report;
 use crate::manifest::{Manifest, Name, RoleArn, Service};
 use crate::ports::Reserved;
 use crate::supervisor::{
-    AskId, Boot, By, Command, Effect, Event, Exit, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId,
-    Supervisor, Wake, Wall,
+    AskId, Boot, By, Command, Effect, Event, Happening, LeaseId, Mono, Note, Now, Reason, Refusal, RunId, Supervisor,
+    Wake, Wall,
 };
 use crate::sys::daemonize::Came;
 use crate::sys::lock::Lock;
@@ -210,6 +211,7 @@ pub(super) struct World {
     pub(super) endpoint: Endpoint,
     pub(super) cgroups: Cgroups,
     pub(super) journal: Journal,
+    pub(super) retaining: Retaining,
     /// Files whose change replaces a run.
     pub(super) watches: Option<Watches>,
     pub(super) keepers: Keepers,
@@ -411,7 +413,7 @@ impl World {
                     self.held(&run, |held| held.gone = true);
                     self.step(Event::Gone { run });
                 }
-                Report::LogRolled { .. } => self.retain(),
+                Report::LogRolled { .. } => self.retain(Some(&run.service)),
                 Report::Logs { dropped, what } => self.logs_dropped(&run, dropped, what),
                 Report::StopCommandFailed { what } => {
                     let sentence = format!("run {}: stop_command: {what}", run.number);
@@ -437,14 +439,5 @@ impl World {
             let sentence = format!("log bytes are dropped: {why}");
             self.journal.tell(now().wall, "log-dropped", Some(&run.service), None, sentence);
         }
-    }
-}
-
-/// How a keeper ended that should not have.
-pub(super) fn lost(exit: Option<Exit>) -> String {
-    match exit {
-        Some(Exit::Signal(signal)) => format!("its keeper was killed (signal {signal})"),
-        Some(Exit::Code(code)) => format!("its keeper ended by itself (exit {code})"),
-        None => "its keeper is gone".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
 //! The log store: the files are the queue. Written by keepers ([`Capture`]), read by followers ([`Reader`]), bounded by the
-//! daemon ([`retain()`]). Nothing here parses what a service writes; bytes are bytes.
+//! daemon ([`Retention`]). Nothing here parses what a service writes; bytes are bytes.
 //!
 //! ```text
 //! <state>/logs/<service>/000004.log     what run 4 wrote, secrets masked, nothing else
@@ -32,7 +32,7 @@ pub use folder::{files_of, last_run};
 pub use follow::Alive;
 pub use reader::Reader;
 pub use redact::Secrets;
-pub use retain::retain;
+pub use retain::{Bounds, Retention};
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! Bounds: the oldest files of a project's logs go first, never a live run's newest. Only the daemon deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,35 +20,83 @@ struct Old {
     written: (i64, i64),
 }
 
-/// Deletes the oldest files of the project's log folder beyond the bounds, never a live run's only one. `bound`: the bytes
-/// that a service of this name may keep.
-pub fn retain(logs: &Path, live: &[(Name, u32)], bound: &dyn Fn(&str) -> u64, in_all: u64) -> io::Result<()> {
-    let folders = match std::fs::read_dir(logs) {
-        Ok(folders) => folders,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let mut all = Vec::new();
-    let mut total = 0;
-    for folder in folders {
-        let folder = folder?;
-        if folder.file_type()?.is_dir() {
-            let name = folder.file_name();
-            let live: BTreeSet<u32> =
-                live.iter().filter(|(n, _)| name.to_str() == Some(n.as_str())).map(|(_, run)| *run).collect();
-            let bound = name.to_str().map_or(u64::MAX, bound);
-            total += service(&folder.path(), &live, bound, &mut all)?;
-        }
+/// What may be kept, and of which runs the newest file is being written.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    pub live: BTreeMap<Name, BTreeSet<u32>>,
+    /// Bytes on the disk, by service.
+    pub services: BTreeMap<Name, u64>,
+    /// Of a service that is not among them.
+    pub others: u64,
+    pub in_all: u64,
+}
+
+/// Deletes the oldest files of a project's log folder beyond the bounds, never a live run's only one. Takes as long as the
+/// disk does: not for a loop that others wait for.
+#[derive(Debug)]
+pub struct Retention {
+    logs: PathBuf,
+    /// What each service's folder held when it was last looked into.
+    totals: BTreeMap<OsString, u64>,
+}
+
+impl Retention {
+    pub fn of(logs: PathBuf) -> Self {
+        Self { logs, totals: BTreeMap::new() }
     }
-    all.sort_by_key(|old| old.written);
-    for old in all {
-        if total <= in_all {
-            break;
+
+    /// After these services began or ended a file. The others are looked into only when all together are too much.
+    pub fn bound_some(&mut self, services: &BTreeSet<Name>, bounds: &Bounds) -> io::Result<()> {
+        let (mut worst, mut rest) = (Ok(()), Vec::new());
+        for name in services {
+            worst = worst.and(self.service(name.as_str().as_ref(), bounds, &mut rest));
         }
-        remove(&old.folder, old.part)?;
-        total = total.saturating_sub(old.bytes);
+        if self.totals.values().sum::<u64>() > bounds.in_all { self.bound_all(bounds) } else { worst }
     }
-    Ok(())
+
+    /// Whatever happened before.
+    pub fn bound_all(&mut self, bounds: &Bounds) -> io::Result<()> {
+        self.totals.clear();
+        let folders = match std::fs::read_dir(&self.logs) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            folders => folders?,
+        };
+        let (mut worst, mut rest) = (Ok(()), Vec::new());
+        for folder in folders {
+            let folder = folder?;
+            if folder.file_type()?.is_dir() {
+                worst = worst.and(self.service(&folder.file_name(), bounds, &mut rest));
+            }
+        }
+        let mut total: u64 = self.totals.values().sum();
+        rest.sort_by_key(|old| old.written);
+        for old in rest {
+            if total <= bounds.in_all {
+                break;
+            }
+            remove(&old.folder, old.part)?;
+            total = total.saturating_sub(old.bytes);
+            if let Some(of) = old.folder.file_name().and_then(|name| self.totals.get_mut(name)) {
+                *of = of.saturating_sub(old.bytes);
+            }
+        }
+        worst
+    }
+
+    /// One that cannot be looked into does not keep the others from their bounds.
+    fn service(&mut self, name: &OsStr, bounds: &Bounds, rest: &mut Vec<Old>) -> io::Result<()> {
+        let none = BTreeSet::new();
+        let known = name.to_str().map(Name::new);
+        let live = known.as_ref().and_then(|name| bounds.live.get(name)).unwrap_or(&none);
+        let bound = known.as_ref().and_then(|name| bounds.services.get(name)).copied().unwrap_or(bounds.others);
+        match service(&self.logs.join(name), live, bound, rest) {
+            Ok(total) => drop(self.totals.insert(name.to_owned(), total)),
+            // Removed from outside.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => drop(self.totals.remove(name)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// Bounds one service; adds what could still go to `rest`, and says how much there is.

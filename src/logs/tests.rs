@@ -7,13 +7,15 @@ mod follow;
 mod mask;
 mod model;
 mod overlap;
+mod retain;
 mod store;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Capture, Entry, Filter, Mark, Query, Reader, Stream, What};
+use super::{Bounds, Capture, Entry, Filter, Mark, Query, Reader, Retention, Stream, What};
 use crate::manifest::Name;
 
 /// Long enough for a busy machine; a test that passes never waits for it.
@@ -50,6 +52,11 @@ impl Logs {
         Reader::open(self.query(services, tail, follow)).expect("opened")
     }
 
+    /// Keeps each service to `bound` bytes and all to `in_all`.
+    fn retain(&self, live: &[(&str, u32)], bound: u64, in_all: u64) {
+        Retention::of(self.root().into()).bound_all(&bounds(live, bound, in_all)).expect("bounded");
+    }
+
     /// All that is there, as text.
     fn history(&self, services: &[&str], tail: Option<usize>) -> Vec<String> {
         let mut reader = self.reader(services, tail, false);
@@ -59,6 +66,11 @@ impl Logs {
         }
         out
     }
+}
+
+fn bounds(live: &[(&str, u32)], others: u64, in_all: u64) -> Bounds {
+    let live = live.iter().map(|(name, run)| (Name::new(name), BTreeSet::from([*run]))).collect();
+    Bounds { live, services: BTreeMap::new(), others, in_all }
 }
 
 /// `a1 line`, `a1 line~` for a piece, `a1 !line` from stderr, `a1 [mark]`.

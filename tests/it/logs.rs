@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use devsup::logs::show::{Format, Printer, Style};
-use devsup::logs::{Capture, Filter, Mark, Query, Reader, Stream, last_run, retain};
+use devsup::logs::{Bounds, Capture, Filter, Mark, Query, Reader, Retention, Stream, last_run};
 use devsup::manifest::Name;
 use devsup::supervisor::{Exit, Reason, StopWhy};
 
@@ -109,7 +109,9 @@ fn a_service_that_restarts_for_ever_stays_within_its_bound() {
         let mut a = capture(logs.path(), "a", Vec::new());
         a.write(Stream::Stdout, &vec![b'x'; 20_000]);
         a.mark(&Mark::Ended);
-        retain(logs.path(), &[("a".into(), run)], &|_| 200_000, 1 << 30).expect("bounded");
+        let live = [("a".into(), [run].into())].into();
+        let bounds = Bounds { live, others: 200_000, in_all: 1 << 30, ..Bounds::default() };
+        Retention::of(logs.path().into()).bound_all(&bounds).expect("bounded");
         a.finish();
     }
     assert_eq!(last_run(&logs.path().join("a")), 30);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Logs;
 use crate::logs::disk::{Disk, Folder};
-use crate::logs::{Capture, Mark, Stream, last_run, retain};
+use crate::logs::{Capture, Mark, Stream};
 use crate::supervisor::StopWhy;
 use crate::sys::clock;
 use crate::sys::files::Create;
@@ -124,34 +124,6 @@ fn a_file_removed_or_cut_from_outside_is_followed_by_a_new_one() {
     capture.finish();
     assert_eq!(super::await_entries(&mut reader, 2), ["a1 four", "a1 [ended]"]);
     assert_eq!(logs.history(&["a"], None), ["a1 four", "a1 [ended]"]);
-}
-
-#[test]
-fn the_oldest_go_first_and_never_a_live_runs_newest() {
-    let logs = Logs::new();
-    let line = [b"x".repeat(4095), b"\n".to_vec()].concat();
-    for run in 1..=5 {
-        let mut capture = logs.capture("a", run, 8192);
-        for _ in 0..4 {
-            capture.write(Stream::Stdout, &line);
-        }
-        capture.finish();
-    }
-    let names = || {
-        let found = crate::logs::folder::list(&logs.folder("a")).expect("listed");
-        assert_eq!(found.logs, found.indexes, "a log and its index go together");
-        found.logs.iter().map(|part| (part.run, part.part)).collect::<Vec<_>>()
-    };
-    assert_eq!(names().len(), 10);
-    retain(logs.root(), &[("a".into(), 2)], &|_| 40 * 1024, u64::MAX).expect("bounded");
-    assert_eq!(names().last(), Some(&(5, 1)));
-    assert!(names().contains(&(2, 1)), "{:?}", names());
-    assert!(!names().contains(&(1, 0)) && names().len() < 10, "{:?}", names());
-    retain(logs.root(), &[("a".into(), 5)], &|_| 0, 0).expect("bounded");
-    assert_eq!(names(), [(5, 1)]);
-    retain(logs.root(), &[], &|_| u64::MAX, 0).expect("bounded");
-    assert_eq!(names(), []);
-    assert_eq!(last_run(&logs.folder("a")), 0);
 }
 
 #[test]

@@ -109,8 +109,7 @@ impl World {
                 file.set_len(length.saturating_sub(cut as u64)).expect("cut");
             }
             Act::Retain => {
-                let live = [("a".into(), self.runs[0]), ("b".into(), self.runs[1])];
-                crate::logs::retain(self.logs.root(), &live, &|_| 40 * 1024, u64::MAX).expect("bounded");
+                self.logs.retain(&[("a", self.runs[0]), ("b", self.runs[1])], 40 * 1024, u64::MAX);
             }
             Act::Read(n) => {
                 for _ in 0..n % 8 {
