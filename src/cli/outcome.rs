@@ -1,7 +1,7 @@
 //! What has become of a service, judged from one look at it: has it started, is it ready, or is there a lasting reason
 //! why not. Pure, so that what `up`, `start`, `restart` and `wait` wait for is tested without a daemon.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Failure, Kind};
 use super::render::list;
@@ -44,6 +44,11 @@ pub(crate) enum Goal {
 const CRASHES_THAT_LAST: u32 = 3;
 
 pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
+    looked_into(service, all, &mut BTreeMap::new())
+}
+
+/// `lasting`: of those that were looked into on the way; of many that wait for many there are too many ways.
+fn looked_into<'a>(service: &'a Service, all: &'a [Service], lasting: &mut BTreeMap<&'a str, bool>) -> Standing {
     let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
     match service.state {
         State::Running if service.ready => Standing::Ready,
@@ -58,16 +63,16 @@ pub(crate) fn standing(service: &Service, all: &[Service]) -> Standing {
         State::Waiting => match refusal {
             Some(refusal) if refusal.lasting => Standing::Refused(Box::new(refusal.clone())),
             Some(_) => Standing::Pending,
-            None => blocked(service, all),
+            None => blocked(service, all, lasting),
         },
         State::Backoff | State::Starting | State::Stopping => Standing::Pending,
     }
 }
 
 /// Dependencies have no cycle, so this ends.
-fn blocked(service: &Service, all: &[Service]) -> Standing {
-    let lasts = |other: &Service| match standing(other, all) {
-        // Stopped or done, and waited for all the same: by a person, or before it was ready.
+fn blocked<'a>(service: &'a Service, all: &'a [Service], lasting: &mut BTreeMap<&'a str, bool>) -> Standing {
+    // Stopped or done, and waited for all the same: by a person, or before it was ready.
+    let lasts = |standing| match standing {
         Standing::Failed(_)
         | Standing::Refused(_)
         | Standing::Blocked { .. }
@@ -76,8 +81,17 @@ fn blocked(service: &Service, all: &[Service]) -> Standing {
         | Standing::Done => true,
         Standing::Pending | Standing::Started | Standing::Ready | Standing::Away => false,
     };
-    let stuck = service.waits_for.iter().find(|name| all.iter().any(|other| other.name == **name && lasts(other)));
-    stuck.map_or(Standing::Pending, |on| Standing::Blocked { on: on.clone() })
+    for name in &service.waits_for {
+        if !lasting.contains_key(name.as_str()) {
+            let other = all.iter().find(|other| other.name == *name);
+            let found = other.is_some_and(|other| lasts(looked_into(other, all, lasting)));
+            lasting.insert(name, found);
+        }
+        if lasting.get(name.as_str()) == Some(&true) {
+            return Standing::Blocked { on: name.clone() };
+        }
+    }
+    Standing::Pending
 }
 
 /// Is it for credentials, in the end, that it waits for this one?

@@ -323,6 +323,20 @@ fn what_somebody_else_runs_is_waited_for_only_where_ready_is_the_goal() {
     assert_eq!(troubles(&[&missed], &[], Goal::Started), None);
 }
 
+/// Each waits for all before it: the ways through are more than anybody has time for.
+#[test]
+fn many_that_wait_for_many_are_looked_at_once_each() {
+    let name = |number: usize| format!("s{number}");
+    let waits = |number| Service {
+        waits_for: (0..number).map(name).collect(),
+        ..sample::plain(sample::service(&name(number), State::Waiting, "waiting"))
+    };
+    let mut all: Vec<Service> = (0..60).map(waits).collect();
+    assert_eq!(standing(&all[59], &all), Standing::Pending);
+    all[0] = sample::service("s0", State::Failed, "failed: exit 1");
+    assert_eq!(standing(&all[59], &all), Standing::Blocked { on: "s0".into() });
+}
+
 #[test]
 fn who_waits_for_what_will_not_come_is_blocked_and_says_for_what() {
     let waits = |why: &str| Service {

@@ -53,12 +53,10 @@ impl World {
             Question::OwnState(answer) => drop(answer.send(Ok(self.own_state()))),
             Question::Services(answer) => drop(answer.send(Ok(self.services()))),
             Question::Service(name, answer) => {
-                let view = self.supervisor.view(now(), &name);
-                let found = view.map(|view| {
-                    let mut shown = self.shown(&view);
+                let mut found = self.supervisor.view(now(), &name).map(|view| self.shown(&view));
+                if let Some(shown) = &mut found {
                     self.name_listeners(&mut shown.ports);
-                    shown
-                });
+                }
                 let none = || super::commands::no_such(&name, self.manifest.services.keys());
                 drop(answer.send(found.ok_or_else(none)));
             }

@@ -25,7 +25,7 @@ use crate::control::{Answered, Start};
 use crate::manifest::{self, Colour, Loaded, Source, Trust};
 use crate::sys::daemonize::Came;
 use crate::sys::lock::Lock;
-use crate::sys::{daemonize, memfd, tree, users};
+use crate::sys::{daemonize, memfd, stream, tree, users};
 
 /// Environments are bounded by the kernel, and this by twice that.
 const START_MAX: u64 = 8 * 1024 * 1024;
@@ -173,7 +173,7 @@ fn take_lock(folder: &Folder) -> Result<Lock, Answered> {
             Err(error) => return Err(failed(format!("lock `{}`: {error}", folder.lock().display()))),
         }
         if let Some(info) = folder.running()
-            && UnixStream::connect(&info.socket).is_ok()
+            && stream::is_answered(&info.socket).is_ok_and(|answered| answered)
         {
             return Err(Answered::AlreadyRunning { socket: info.socket, id: folder.id().to_owned() });
         }

@@ -123,6 +123,8 @@ impl World {
         // What it still ends is a service, and may not speak to us as the owner does.
         self.keepers.add(holder.pid, service.clone());
         let run = RunId { service: service.clone(), number: holder.run };
+        // It writes on.
+        self.retaining.begins(&run);
         self.occupied.insert(service.clone(), Occupier { keeper, pid: holder.pid, run, force_at });
         if let Ok(ended) = Pidfd::open(holder.pid).and_then(watched) {
             let (facts, service) = (self.facts.clone(), service.clone());
@@ -137,6 +139,7 @@ impl World {
     pub(super) fn occupier_ended(&mut self, service: Name) {
         if let Some(occupier) = self.occupied.remove(&service) {
             self.keepers.remove(occupier.pid);
+            self.retaining.ended(&occupier.run);
             self.tidy_cgroups();
         }
         // A lock that cannot be had at all is in nobody's hands: the start that needs it says so, and is tried again.

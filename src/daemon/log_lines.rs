@@ -45,9 +45,8 @@ struct Piece {
 
 impl World {
     pub(super) fn log_lines(&self, wanted: &LogsWanted) -> Result<Body, Failed> {
-        let all = self.manifest.services.keys();
         let services: Vec<Name> = if wanted.services.is_empty() {
-            all.cloned().collect()
+            self.manifest.services.keys().cloned().collect()
         } else {
             let mut named = BTreeSet::new();
             let once = wanted.services.iter().filter(|name| named.insert(*name));

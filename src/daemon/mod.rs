@@ -1,4 +1,4 @@
-//! Does what the supervisor decides: one loop on one thread.
+//! Does what the supervisor decides: one loop on one thread. What takes as long as a disk does is done beside it ([`retaining`]).
 //!
 //! Entered by `main` as `devsup __daemon`, started by [`crate::control::launch`]; or as `devsup __system`, which is what
 //! `up --system` becomes: the very process that systemd started, so that its signals and ours are one story. The loop waits for keepers, answers of
@@ -77,7 +77,6 @@ use crate::control::api::{Failed, FailedKind};
 use crate::control::peer::{Keepers, Rules};
 use crate::control::server::Offer;
 use crate::control::{Call, convert, server};
-use crate::logs::Retention;
 use crate::manifest::{Loaded, Manifest, Name};
 use crate::supervisor::{By, Command, Supervisor};
 use crate::sys::{daemonize, signal, users};
@@ -190,7 +189,7 @@ async fn live(begun: Begun, starter: Starter) -> io::Result<bool> {
         system.publish(&info)?;
     }
     let swept = world.end_leftovers().await;
-    world.retain(None);
+    world.bound_logs();
     let owner = world.brought.owner.clone();
     world.command("start".to_owned(), owner, wanted);
     let id = world.brought.folder.id().to_owned();
@@ -243,7 +242,11 @@ async fn attend(world: &mut World, doors: &mut Doors) -> io::Result<()> {
                 world.resume_keepers();
             }
             Some(fact) = doors.facts.recv() => world.fact(fact),
-            Some(call) = doors.calls.recv() => world.called(call),
+            Some(call) = doors.calls.recv() => {
+                world.called(call);
+                // However many they are, clocks and signals are looked at between two.
+                tokio::task::yield_now().await;
+            }
         }
         // Whatever came meanwhile is one change for those who watch.
         while let Ok(fact) = doors.facts.try_recv() {
@@ -318,13 +321,12 @@ fn world(
     let Begun { start, loaded, folder, lock, came, info: _, cgroups } = begun;
     let warnings = first_warnings(&loaded, start.system);
     let manifest = loaded.manifest;
-    let wanted = wanted(&start, &manifest);
-    let since = now().wall;
+    let (wanted, since) = (wanted(&start, &manifest), now().wall);
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let audit = audit::Audit::new(facts.clone());
     let private = Private::of(&folder, &|name| Inherited::lookup(&start.environment.env, name));
-    let (journal, ports) = (Journal::open(folder.events())?, ports::Ports::of(&folder));
-    let retaining = Retaining::begin(Retention::of(folder.logs()))?;
+    let (journal, retaining) = (Journal::open(folder.events())?, Retaining::begin(folder.logs())?);
+    let ports = ports::Ports::of(&folder);
     let world = World {
         notify: Notify::of(&start),
         brought: Brought {

@@ -1,6 +1,7 @@
 //! What systemd is told of a project that is its unit: ready once every service is, or has a lasting reason not to be; a
 //! line of what is the matter, whenever it changes; and that the end has begun.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -83,18 +84,35 @@ enum Standing {
     Ready,
     /// It may take however long: why.
     Lasting(String),
+    /// By what it waits for, if that lasts.
+    Blocked,
     Pending,
 }
 
 /// Has each that is wanted come to something? And one line about it.
 fn judge(services: &[Service], booting: bool) -> (bool, String) {
-    let wanted: Vec<&Service> = services.iter().filter(|service| service.want == Want::Up).collect();
+    let mut standings: BTreeMap<&str, Standing> =
+        services.iter().map(|service| (service.name.as_str(), own_standing(service, booting))).collect();
+    // Who waits for one that lasts does so himself. Each round finds one more, or is the last.
+    loop {
+        let stuck = services.iter().filter(|service| standings.get(service.name.as_str()) == Some(&Standing::Blocked));
+        let lasts = |name: &&String| matches!(standings.get(name.as_str()), Some(Standing::Lasting(_)));
+        let found: Vec<_> = stuck.filter_map(|one| Some((&*one.name, one.depends_on.iter().find(lasts)?))).collect();
+        if found.is_empty() {
+            break;
+        }
+        for (name, on) in found {
+            standings.insert(name, Standing::Lasting(format!("waits for {on}")));
+        }
+    }
+    let wanted: Vec<&str> =
+        services.iter().filter(|service| service.want == Want::Up).map(|service| service.name.as_str()).collect();
     let (mut ready, mut lasting, mut pending) = (0, Vec::new(), Vec::new());
-    for service in &wanted {
-        match standing(service, services, booting) {
-            Standing::Ready => ready += 1,
-            Standing::Lasting(why) => lasting.push(format!("{}: {why}", service.name)),
-            Standing::Pending => pending.push(service.name.as_str()),
+    for name in &wanted {
+        match standings.get(name) {
+            Some(Standing::Ready) => ready += 1,
+            Some(Standing::Lasting(why)) => lasting.push(format!("{name}: {why}")),
+            Some(Standing::Blocked | Standing::Pending) | None => pending.push(*name),
         }
     }
     let mut status = format!("{ready} of {} ready", wanted.len());
@@ -107,7 +125,8 @@ fn judge(services: &[Service], booting: bool) -> (bool, String) {
     (pending.is_empty(), status)
 }
 
-fn standing(service: &Service, all: &[Service], booting: bool) -> Standing {
+/// Whatever those are that it waits for.
+fn own_standing(service: &Service, booting: bool) -> Standing {
     let refusal = service.credentials.as_ref().and_then(|held| held.error.as_ref());
     match service.state {
         State::Done => Standing::Ready,
@@ -120,19 +139,10 @@ fn standing(service: &Service, all: &[Service], booting: bool) -> Standing {
         State::Waiting => match refusal {
             Some(refusal) if refusal.lasting || !booting => Standing::Lasting(refusal.code.clone()),
             Some(_) => Standing::Pending,
-            None => blocked(service, all, booting),
+            None => Standing::Blocked,
         },
         State::Running | State::Starting | State::Backoff | State::Stopping | State::Stopped => Standing::Pending,
     }
-}
-
-/// Dependencies have no cycle, so this ends.
-fn blocked(service: &Service, all: &[Service], booting: bool) -> Standing {
-    let stuck = service.depends_on.iter().find(|name| {
-        let needed = all.iter().find(|other| other.name == **name);
-        needed.is_some_and(|needed| matches!(standing(needed, all, booting), Standing::Lasting(_)))
-    });
-    stuck.map_or(Standing::Pending, |on| Standing::Lasting(format!("waits for {on}")))
 }
 
 #[cfg(test)]
@@ -179,6 +189,22 @@ mod tests {
         let denied = [service("b", refused(false))];
         assert!(!judge(&denied, true).0);
         assert!(judge(&denied, false).0);
+    }
+
+    /// Each waits for all before it: the ways through are more than anybody has time for.
+    #[test]
+    fn many_that_wait_for_many_are_judged_at_once() {
+        let name = |number: usize| format!("s{number}");
+        let waits = |number| {
+            let before: Vec<String> = (0..number).map(name).collect();
+            service(&name(number), serde_json::json!({"state": "waiting", "ready": false, "depends_on": before}))
+        };
+        let mut all: Vec<Service> = (0..60).map(waits).collect();
+        all[0] = service("s0", refused(false));
+        assert!(!judge(&all, true).0);
+        all[0] = service("s0", refused(true));
+        let (settled, status) = judge(&all, true);
+        assert!(settled && status.ends_with("s59: waits for s0"), "{status}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::birth;
-use super::probes::{Holders, is_of_project, listener, listens_below};
+use super::probes::{Holders, is_of_project, listens_below};
 use super::world::{Fact, World};
 use crate::control::api::Port as Shown;
 use crate::control::paths::Folder;
@@ -411,13 +411,13 @@ impl World {
     }
 
     /// Looks who really listens there.
-    pub(super) fn name_listeners(&self, ports: &mut [Shown]) {
+    pub(super) fn name_listeners(&mut self, ports: &mut [Shown]) {
         let project = self.brought.folder.id();
         for port in ports {
-            let at = port.listen.parse().ok();
-            port.listener = at
-                .and_then(|at| listener(at, project))
-                .or_else(|| listens(port.listen.as_ref()).then(|| "a process".to_owned()));
+            port.listener = match port.listen.parse() {
+                Ok(at) => self.ports.holders.listener(at, project),
+                Err(_) => listens(port.listen.as_ref()).then(|| "a process".to_owned()),
+            };
         }
     }
 

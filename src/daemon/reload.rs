@@ -86,7 +86,7 @@ impl World {
             self.make_base();
         }
         self.loaded();
-        self.retain(None);
+        self.bound_logs();
     }
 
     /// Who besides the owner may come in.
@@ -104,7 +104,9 @@ impl World {
             number: crate::logs::last_run(&self.brought.folder.service_logs(name.as_str())),
         };
         self.lent.keep(&self.manifest.services);
-        let known = self.manifest.services.keys().map(known).collect();
+        // Of the others the supervisor counts the runs itself.
+        let new = self.manifest.services.keys().filter(|name| !self.supervisor.knows(name.as_str()));
+        let known = new.map(known).collect();
         let services = self.manifest.services.values().cloned().collect();
         self.step(crate::supervisor::Event::Loaded { services, known });
         self.look_for_occupiers();

@@ -44,9 +44,13 @@ impl World {
             // The replacement begins with this.
             self.forget_waits(&run.service);
         }
+        self.retaining.begins(&run);
         match self.fill(&run, service).and_then(|filled| self.try_spawn(&run, filled, lease, why)) {
             Ok(()) => Vec::new(),
             Err(what) => {
+                if !self.runs.contains_key(&run) {
+                    self.retaining.ended(&run);
+                }
                 // No keeper will say that its tree is empty; one that was started and lost is swept as well.
                 self.later(Duration::ZERO, Fact::Sweep { run: run.clone(), round: 0 });
                 vec![Event::StartFailed { run, what }]
@@ -231,12 +235,12 @@ impl World {
     pub(super) fn keeper_ended(&mut self, run: &RunId) {
         let Some(held) = self.runs.remove(run) else { return };
         self.keepers.remove(held.pid);
+        self.retaining.ended(run);
         self.endpoint_ended(run);
         let exit = held.link.borrow_mut().try_reap();
         if held.gone {
             self.write_lock(&run.service, None);
             self.tidy_cgroups();
-            self.retain(Some(&run.service));
             return;
         }
         self.step(Event::KeeperLost { run: run.clone(), what: lost(exit) });

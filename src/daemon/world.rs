@@ -413,7 +413,7 @@ impl World {
                     self.held(&run, |held| held.gone = true);
                     self.step(Event::Gone { run });
                 }
-                Report::LogRolled { .. } => self.retain(Some(&run.service)),
+                Report::LogRolled { .. } => self.retaining.look(),
                 Report::Logs { dropped, what } => self.logs_dropped(&run, dropped, what),
                 Report::StopCommandFailed { what } => {
                     let sentence = format!("run {}: stop_command: {what}", run.number);

@@ -1,5 +1,5 @@
 //! The log store: the files are the queue. Written by keepers ([`Capture`]), read by followers ([`Reader`]), bounded by the
-//! daemon ([`Retention`]). Nothing here parses what a service writes; bytes are bytes.
+//! daemon ([`retain()`]). Nothing here parses what a service writes; bytes are bytes.
 //!
 //! ```text
 //! <state>/logs/<service>/000004.log     what run 4 wrote, secrets masked, nothing else
@@ -32,7 +32,7 @@ pub use folder::{files_of, last_run};
 pub use follow::Alive;
 pub use reader::Reader;
 pub use redact::Secrets;
-pub use retain::{Bounds, Retention};
+pub use retain::{Bounds, retain};
 
 use std::path::PathBuf;
 
@@ -88,7 +88,7 @@ pub struct Query {
     /// allowed); `None`: all.
     pub tail: Option<usize>,
     pub follow: bool,
-    /// Following, also services whose folder is made later.
+    /// Also all others that have a folder; following, also those whose folder is made later.
     pub all: bool,
     pub filter: Filter,
 }

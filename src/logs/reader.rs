@@ -96,7 +96,7 @@ impl Reader {
             logs,
             root: None,
             following: follow,
-            all: all && follow,
+            all,
             inotify: None,
             poll_at: None,
             notice: None,
@@ -345,12 +345,13 @@ impl Reader {
             Ok(folders) if self.all => folders,
             _ => return Ok(()),
         };
+        let until = if self.following { Until::Ever } else { Until::Now };
         for folder in folders.filter_map(Result::ok) {
             let name = folder.file_name();
             let Some(name) = name.to_str() else { continue };
             let known = self.sources.iter().any(|source| source.follow.name.as_str() == name);
             if !known && folder.file_type()?.is_dir() {
-                self.sources.push(Source::new(Name::new(name), &self.logs, Until::Ever, &self.filter));
+                self.sources.push(Source::new(Name::new(name), &self.logs, until, &self.filter));
                 let at = self.sources.len() - 1;
                 self.attach(at)?;
                 self.sources[at].follow.list()?;

@@ -7,15 +7,15 @@ mod follow;
 mod mask;
 mod model;
 mod overlap;
-mod retain;
+mod retention;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Bounds, Capture, Entry, Filter, Mark, Query, Reader, Retention, Stream, What};
+use super::{Bounds, Capture, Entry, Filter, Mark, Query, Reader, Stream, What, retain};
 use crate::manifest::Name;
 
 /// Long enough for a busy machine; a test that passes never waits for it.
@@ -52,9 +52,11 @@ impl Logs {
         Reader::open(self.query(services, tail, follow)).expect("opened")
     }
 
-    /// Keeps each service to `bound` bytes and all to `in_all`.
-    fn retain(&self, live: &[(&str, u32)], bound: u64, in_all: u64) {
-        Retention::of(self.root().into()).bound_all(&bounds(live, bound, in_all)).expect("bounded");
+    /// Keeps each service to `others` bytes and all to `in_all`.
+    fn retain(&self, live: &[(&str, u32)], others: u64, in_all: u64) -> std::io::Result<()> {
+        let bounds = Bounds { services: BTreeMap::new(), others, in_all };
+        let of = |service: &str| live.iter().filter(|(name, _)| *name == service).map(|(_, run)| *run).collect();
+        retain(self.root(), &bounds, &of)
     }
 
     /// All that is there, as text.
@@ -66,11 +68,6 @@ impl Logs {
         }
         out
     }
-}
-
-fn bounds(live: &[(&str, u32)], others: u64, in_all: u64) -> Bounds {
-    let live = live.iter().map(|(name, run)| (Name::new(name), BTreeSet::from([*run]))).collect();
-    Bounds { live, services: BTreeMap::new(), others, in_all }
 }
 
 /// `a1 line`, `a1 line~` for a piece, `a1 !line` from stderr, `a1 [mark]`.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Service, interpolate, role, scrub};
+use super::{Service, interpolate, load, scrub};
 
 /// Why an env_file cannot be used. Holds no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub fn read_env_files(service: &Service) -> Result<Vec<EnvFile>, EnvFileError> {
     let mut files = Vec::new();
     for file in &service.env_file {
         let unreadable = |reason: String| EnvFileError::Unreadable { file: file.clone(), reason };
-        let bytes = std::fs::read(file).map_err(|error| unreadable(role::reason(&error)))?;
+        let bytes = load::bounded(file).map_err(unreadable)?;
         let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
         let at = |(line, problem): (usize, String)| EnvFileError::Line { file: file.clone(), line, problem };
         let mut variables = BTreeMap::new();
@@ -129,6 +129,25 @@ mod tests {
         let text = "\u{feff}# comment\r\nA=1\r\n\nexport B = two words # why\nC='a # b'\nD=\"x\\ny\" # c\nE=\nF=a#b\nG=\"1\n2\"\nH=$A";
         let expected = ["A=1", "B=two words", "C=a # b", "D=x\ny", "E=", "F=a#b", "G=1\n2", "H=$A"];
         assert_eq!(values(text), expected);
+    }
+
+    #[test]
+    fn only_a_file_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| {
+            let service = Service { env_file: vec![folder.path().join(name)], ..Service::of("a", None, "/") };
+            read_env_files(&service).map(|files| files.len()).map_err(|error| error.to_string())
+        };
+        // Whoever reads it waits for a writer.
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let large = std::fs::File::create(folder.path().join("large")).expect("made");
+        large.set_len(10 << 20).expect("grown");
+        std::fs::write(folder.path().join("env"), "A=1\n").expect("written");
+        assert_eq!(read("env"), Ok(1));
+        for (name, why) in [("pipe", "it is not a file"), (".", "it is not a file"), ("large", "larger than 1024 KiB")]
+        {
+            assert!(read(name).is_err_and(|said| said.contains(why)), "{name}: {:?}", read(name));
+        }
     }
 
     #[test]

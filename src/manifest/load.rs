@@ -103,7 +103,8 @@ fn read(desk: &mut Desk<'_>, path: &Path, cwd: &Path) -> Option<Table> {
     Some(node::table(parsed.get_ref(), file))
 }
 
-fn bounded(path: &Path) -> Result<Vec<u8>, String> {
+/// A regular file of a bounded size: what is read never waits for a writer, as the reader of a pipe does.
+pub(super) fn bounded(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = std::fs::metadata(path).map_err(|error| role::reason(&error))?;
     if !metadata.is_file() {
         return Err("it is not a file".into());

@@ -5,11 +5,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use super::Accepting;
-use crate::sys::listening;
+use crate::sys::{listening, stream};
 
 /// Callers that may wait while no run takes them; the kernel may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -123,7 +123,8 @@ fn bind_path(path: &Path, made: Made) -> io::Result<UnixListener> {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
         }
-        Ok(_) if !is_dead(path) => return Err(io::ErrorKind::AddrInUse.into()),
+        // Only the kernel knows: the name that others used may be another one.
+        Ok(_) if stream::is_answered(path).unwrap_or(true) => return Err(io::ErrorKind::AddrInUse.into()),
         Ok(_) => fs::remove_file(path)?,
         Err(_) => {}
     }
@@ -135,16 +136,12 @@ fn bind_path(path: &Path, made: Made) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-/// Only the kernel knows: the name that others used may be another one.
-fn is_dead(path: &Path) -> bool {
-    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 

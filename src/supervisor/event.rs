@@ -155,7 +155,7 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The manifest, first or again. `known` are the highest run numbers found on disk.
+    /// The manifest, first or again. `known` are the highest run numbers found on disk, of those it had not before.
     Loaded {
         services: Vec<Arc<Service>>,
         known: Vec<RunId>,

@@ -105,6 +105,11 @@ impl Supervisor {
         self.slot(service)?.held.as_ref().filter(|held| !held.expired(now)).map(|held| held.lease.id)
     }
 
+    /// Is it, or was it once, in the manifest?
+    pub fn knows(&self, service: &str) -> bool {
+        self.slot(service).is_some()
+    }
+
     /// Shutdown was asked for.
     pub fn shutting_down(&self) -> bool {
         self.shutting_down

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use devsup::logs::show::{Format, Printer, Style};
-use devsup::logs::{Bounds, Capture, Filter, Mark, Query, Reader, Retention, Stream, last_run};
+use devsup::logs::{Bounds, Capture, Filter, Mark, Query, Reader, Stream, last_run, retain};
 use devsup::manifest::Name;
 use devsup::supervisor::{Exit, Reason, StopWhy};
 
@@ -109,9 +109,8 @@ fn a_service_that_restarts_for_ever_stays_within_its_bound() {
         let mut a = capture(logs.path(), "a", Vec::new());
         a.write(Stream::Stdout, &vec![b'x'; 20_000]);
         a.mark(&Mark::Ended);
-        let live = [("a".into(), [run].into())].into();
-        let bounds = Bounds { live, others: 200_000, in_all: 1 << 30, ..Bounds::default() };
-        Retention::of(logs.path().into()).bound_all(&bounds).expect("bounded");
+        let bounds = Bounds { services: [].into(), others: 200_000, in_all: 1 << 30 };
+        retain(logs.path(), &bounds, &|_| [run].into()).expect("bounded");
         a.finish();
     }
     assert_eq!(last_run(&logs.path().join("a")), 30);

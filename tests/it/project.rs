@@ -1,7 +1,7 @@
 //! A project of its own for one test: a folder with `services.toml`, a home, a state folder, the real binary; and at the
 //! end the proof that nothing of it is left. Each test makes one; they do not know of each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use devsup::control::api::{Event, Service};
 use devsup::sys::clock::monotonic;
+use devsup::sys::tree::look;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -61,8 +62,8 @@ pub(crate) struct Project {
     folder: TempDir,
     /// What every command is typed in.
     pub(crate) env: BTreeMap<String, String>,
-    /// Checked at the end: every one of these is gone.
-    seen: Mutex<Vec<u32>>,
+    /// Checked at the end: every one of these is gone. Pid and start, for a number is given again after a while.
+    seen: Mutex<BTreeSet<(u32, u64)>>,
 }
 
 impl Project {
@@ -205,7 +206,7 @@ impl Project {
             };
             let points = |path: PathBuf| fs::read_link(path).is_ok_and(|to| to.starts_with(&folder));
             let fds = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
-            seen.contains(&pid)
+            look(pid).is_some_and(|process| seen.contains(&(pid, process.start_time)))
                 || has("environ", &folder)
                 || has("cmdline", &folder)
                 || mark.as_ref().is_some_and(|mark| has("environ", mark))
@@ -219,15 +220,16 @@ impl Project {
 }
 
 /// Reads an object a line, and remembers the pids.
-fn services(lines: &str, seen: &Mutex<Vec<u32>>) -> Vec<Service> {
+fn services(lines: &str, seen: &Mutex<BTreeSet<(u32, u64)>>) -> Vec<Service> {
     let all: Vec<Service> = lines.lines().map(|line| serde_json::from_str(line).expect("a service a line")).collect();
-    seen.lock().expect("no panic").extend(all.iter().filter_map(|service| service.pid));
+    let found = all.iter().filter_map(|service| look(service.pid?)).map(|process| (process.pid, process.start_time));
+    seen.lock().expect("no panic").extend(found);
     all
 }
 
 /// A zombie has ended: it only waits to be reaped.
 fn living(pid: u32) -> Option<(u32, String)> {
-    let process = devsup::sys::tree::look(pid).filter(|process| process.state != 'Z')?;
+    let process = look(pid).filter(|process| process.state != 'Z')?;
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     Some((pid, format!("{} {}", process.state, String::from_utf8_lossy(&words).replace('\0', " "))))
 }

@@ -112,7 +112,7 @@ impl Logs {
                 .say(format_args!("{} is not up; this is its history, and what comes once it is", found.name));
         }
         let printer = Printer::new(style, &names);
-        let all = self.follow && self.services.is_empty();
+        let all = self.services.is_empty();
         let query = Query { logs: folder, services: names, tail, follow: self.follow, all, filter };
         if remote_logs::closed(&query.logs) {
             let client = Client::connect(&found.socket).await?;

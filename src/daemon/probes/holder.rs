@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::keeper::plain;
 use crate::manifest::Address;
 use crate::ports::Place;
+use crate::sys::clock::monotonic;
 use crate::sys::sockets::{self, Holds, Listener};
 use crate::sys::{process, tree, users};
 
@@ -18,13 +20,12 @@ use crate::sys::{process, tree, users};
 pub(super) struct Tree {
     keeper: u32,
     project: String,
-    /// Who was found the last time: looking through all processes is not done again while it is still so.
-    blamed: Option<u32>,
+    blamed: Blamed,
 }
 
 impl Tree {
     pub(super) fn new(keeper: u32, project: &str) -> Self {
-        Self { keeper, project: project.to_owned(), blamed: None }
+        Self { keeper, project: project.to_owned(), blamed: Blamed::default() }
     }
 
     /// One sentence, when what we are connected to (`theirs`) is of this machine and not of this tree.
@@ -34,46 +35,71 @@ impl Tree {
         }
         let listeners = answering(sockets::listeners(theirs.port()), theirs.ip());
         let uid = listeners.first()?.uid;
-        let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+        let inodes = inodes(&listeners);
         for pid in tree::descendants(self.keeper, &[]) {
             match sockets::holds(pid, &inodes) {
                 Holds::No => {}
                 Holds::Yes | Holds::Unknown => return None,
             }
         }
-        let holds = |pid: &u32| sockets::holds(*pid, &inodes) == Holds::Yes;
-        self.blamed = self.blamed.filter(holds).or_else(|| tree::all().into_iter().find(holds));
-        Some(format!("{address} is held by {}, not by this service", self.name(uid)))
-    }
-
-    /// `pid 4121 (python3) of bob`, as far as it is known.
-    fn name(&self, uid: u32) -> String {
-        named(self.blamed, uid, &self.project)
+        let who = self.blamed.said(&listeners, uid, &self.project);
+        Some(format!("{address} is held by {who}, not by this service"))
     }
 }
 
-/// Who holds the addresses that are asked for again and again: looked for among all processes once, while it is the same socket.
+/// Nobody was seen to hold it: he hides it, or had it only for a moment. To look through all processes takes long.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Who was found to hold these sockets, in words: not looked for again while it is still so.
 #[derive(Default)]
-pub(in crate::daemon) struct Holders(BTreeMap<SocketAddr, (Vec<u64>, String)>);
+struct Blamed {
+    inodes: Vec<u64>,
+    pid: Option<u32>,
+    said: String,
+    looked: Duration,
+}
+
+impl Blamed {
+    fn said(&mut self, listeners: &[Listener], uid: u32, project: &str) -> &str {
+        let inodes = inodes(listeners);
+        let holds = |pid: &u32| sockets::holds(*pid, &inodes) == Holds::Yes;
+        let still = self.inodes == inodes
+            && match self.pid {
+                Some(pid) => holds(&pid),
+                None => monotonic() < self.looked + AGAIN,
+            };
+        if !still {
+            let pid = tree::all().into_iter().find(holds);
+            *self = Self { pid, said: named(pid, uid, project), looked: monotonic(), inodes };
+        }
+        &self.said
+    }
+}
+
+/// Who holds the addresses that are asked for again and again.
+#[derive(Default)]
+pub(in crate::daemon) struct Holders(BTreeMap<SocketAddr, Blamed>);
 
 impl Holders {
     /// Who listens where one wants to. One sentence; `None`: nobody.
     pub(in crate::daemon) fn held_by(&mut self, at: SocketAddr, project: &str) -> Option<String> {
-        let mut inodes: Vec<u64> = in_the_way(at).iter().map(|listener| listener.inode).collect();
-        inodes.sort_unstable();
-        if let Some((_, sentence)) = self.0.get(&at).filter(|(known, _)| *known == inodes && !inodes.is_empty()) {
-            return Some(sentence.clone());
-        }
-        self.0.remove(&at);
-        let sentence = format!("{at} is held by {}", listener(at, project)?);
-        self.0.insert(at, (inodes, sentence.clone()));
-        Some(sentence)
+        Some(format!("{at} is held by {}", self.listener(at, project)?))
+    }
+
+    /// Any whose listening would be in the way: `pid 4121 (python3) of bob`.
+    pub(in crate::daemon) fn listener(&mut self, at: SocketAddr, project: &str) -> Option<String> {
+        let listeners = in_the_way(at);
+        let Some(first) = listeners.first() else {
+            self.0.remove(&at);
+            return None;
+        };
+        Some(self.0.entry(at).or_default().said(&listeners, first.uid, project).to_owned())
     }
 }
 
 /// Is it a process of this project that listens there?
 pub(in crate::daemon) fn is_of_project(at: SocketAddr, project: &str) -> bool {
-    let inodes: Vec<u64> = in_the_way(at).iter().map(|listener| listener.inode).collect();
+    let inodes = inodes(&in_the_way(at));
     let marked = |pid: u32| {
         let mark = tree::environment(pid, "DEVSUP_RUN");
         mark.is_some_and(|mark| mark.strip_prefix(project).is_some_and(|rest| rest.starts_with('/')))
@@ -81,19 +107,10 @@ pub(in crate::daemon) fn is_of_project(at: SocketAddr, project: &str) -> bool {
     !inodes.is_empty() && tree::all().into_iter().any(|pid| sockets::holds(pid, &inodes) == Holds::Yes && marked(pid))
 }
 
-/// Any whose listening would be in the way: `pid 4121 (python3) of bob`.
-pub(in crate::daemon) fn listener(at: SocketAddr, project: &str) -> Option<String> {
-    let listeners = in_the_way(at);
-    let uid = listeners.first()?.uid;
-    let inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
-    let pid = tree::all().into_iter().find(|pid| sockets::holds(*pid, &inodes) == Holds::Yes);
-    Some(named(pid, uid, project))
-}
-
 /// Does a process of this keeper's tree listen where one wants to?
 pub(in crate::daemon) fn listens_below(keeper: u32, place: &Place) -> bool {
     let inodes = match place {
-        Place::Tcp(at) => in_the_way(*at).iter().map(|listener| listener.inode).collect(),
+        Place::Tcp(at) => inodes(&in_the_way(*at)),
         Place::Unix(path) => sockets::listening_at(path),
     };
     let holds = |pid: u32| sockets::holds(pid, &inodes) == Holds::Yes;
@@ -109,6 +126,13 @@ fn in_the_way(at: SocketAddr) -> Vec<Listener> {
             || theirs.is_unspecified() && (theirs.is_ipv6() || at.is_ipv4())
     };
     sockets::listeners(at.port()).into_iter().filter(overlaps).collect()
+}
+
+/// Always in the same order.
+fn inodes(listeners: &[Listener]) -> Vec<u64> {
+    let mut inodes: Vec<u64> = listeners.iter().map(|listener| listener.inode).collect();
+    inodes.sort_unstable();
+    inodes
 }
 
 fn named(pid: Option<u32>, uid: u32, project: &str) -> String {
@@ -158,8 +182,8 @@ mod tests {
         Listener { at: at.parse().unwrap(), uid: 0, inode }
     }
 
-    fn inodes(all: &[Listener], to: &str) -> Vec<u64> {
-        answering(all.to_vec(), to.parse().unwrap()).into_iter().map(|listener| listener.inode).collect()
+    fn answer(all: &[Listener], to: &str) -> Vec<u64> {
+        inodes(&answering(all.to_vec(), to.parse().unwrap()))
     }
 
     #[test]
@@ -171,12 +195,12 @@ mod tests {
             listener("[::]:80", 4),
             listener("[::ffff:127.0.0.3]:80", 5),
         ];
-        assert_eq!(inodes(&all, "127.0.0.1"), [1, 2]);
-        assert_eq!(inodes(&all, "127.0.0.2"), [3]);
-        assert_eq!(inodes(&all, "127.0.0.3"), [5]);
-        assert_eq!(inodes(&all, "::1"), [4]);
-        assert_eq!(inodes(&all[3..4], "127.0.0.1"), [4]);
-        assert!(inodes(&all[..2], "127.0.0.2").is_empty());
+        assert_eq!(answer(&all, "127.0.0.1"), [1, 2]);
+        assert_eq!(answer(&all, "127.0.0.2"), [3]);
+        assert_eq!(answer(&all, "127.0.0.3"), [5]);
+        assert_eq!(answer(&all, "::1"), [4]);
+        assert_eq!(answer(&all[3..4], "127.0.0.1"), [4]);
+        assert!(answer(&all[..2], "127.0.0.2").is_empty());
     }
 
     fn stranger(keeper: u32, listener: &TcpListener) -> Option<String> {
@@ -191,6 +215,18 @@ mod tests {
         assert_eq!(stranger(process::parent(), &listener), None);
         let said = stranger(u32::MAX, &listener).unwrap();
         assert_eq!(said, format!("{} is held by devsup itself, not by this service", listener.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn who_holds_it_now_is_named_and_not_who_held_it() {
+        let mut holders = Holders::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut held_by = || holders.held_by(at, "shop-1");
+        let ours = Some(format!("{at} is held by devsup itself"));
+        assert_eq!((held_by(), held_by()), (ours.clone(), ours));
+        drop(listener);
+        assert_eq!(held_by(), None);
     }
 
     #[test]

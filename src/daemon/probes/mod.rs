@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use self::ask::{Asker, Exec};
 use self::holder::Tree;
-pub(super) use self::holder::{Holders, is_of_project, listener, listens_below};
+pub(super) use self::holder::{Holders, is_of_project, listens_below};
 use super::world::{Fact, World};
 use crate::keeper::Link;
 use crate::keeper::protocol::Which;

@@ -126,7 +126,7 @@ fn history_that_is_removed_unread_is_counted() {
     }
     let mut reader = logs.reader(&["a"], None, true);
     assert_eq!(await_entries(&mut reader, 1), ["a1 0123456789"]);
-    logs.retain(&[("a", 5)], 1, u64::MAX);
+    logs.retain(&[("a", 5)], 1, u64::MAX).expect("bounded");
     // The next two were open already.
     let expected = [
         "a1 [ended]",

@@ -109,7 +109,7 @@ impl World {
                 file.set_len(length.saturating_sub(cut as u64)).expect("cut");
             }
             Act::Retain => {
-                self.logs.retain(&[("a", self.runs[0]), ("b", self.runs[1])], 40 * 1024, u64::MAX);
+                self.logs.retain(&[("a", self.runs[0]), ("b", self.runs[1])], 40 * 1024, u64::MAX).expect("bounded");
             }
             Act::Read(n) => {
                 for _ in 0..n % 8 {

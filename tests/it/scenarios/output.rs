@@ -1,7 +1,7 @@
 //! What services write, and who does not read it.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use devsup::supervisor::State;
@@ -9,6 +9,7 @@ use devsup::sys::clock::monotonic;
 use nix::sys::signal::Signal;
 
 use crate::faults::{badly, keeper_of, send, until_gone};
+use crate::log_soak::disk;
 use crate::means::counted;
 use crate::project::{DEADLINE, Foreground, Project, binary, wait_until};
 
@@ -137,6 +138,54 @@ fn the_last_words_of_a_killed_service_are_kept() {
     send(project.service("a").pid.expect("it runs"), Signal::SIGKILL);
     project.until_one("a", |a| a.pid.is_none(), "it is dead");
     project.until_log("a", "half-a-wor");
+}
+
+/// Who is left of a run when its leader has gone holds its pipes, and still has something to say.
+#[test]
+fn a_grandchild_is_heard_after_its_leader_has_gone() {
+    let words =
+        "fork setsid [ on TERM say farewell on TERM exit 0 touch child sleep 600 ] wait-for child say leaving exit 0";
+    let project = alone(&badly(words), "restart = \"never\"");
+    project.devsup(&["up", "-d"]).ok();
+    project.until_one("a", |a| a.status == "done", "it ended");
+    let log = project.devsup(&["logs", "a", "--no-log-prefix"]).ok().stdout;
+    let at = |words: &str| log.find(words).unwrap_or_else(|| panic!("no `{words}`: {log}"));
+    assert!(at("leaving") < at("exit 0") && at("exit 0") < at("farewell"), "{log}");
+}
+
+/// He was given the pipe by the service, or took it: he may speak while it runs, and then nobody waits for him.
+#[test]
+fn a_stranger_who_holds_the_pipe_holds_up_nobody() {
+    let project = alone(&badly("say first sleep 600"), "");
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let pid = project.service("a").pid.expect("it runs");
+    let mut pipe = fs::File::options().write(true).open(format!("/proc/{pid}/fd/1")).expect("ours");
+    pipe.write_all(b"from outside\n").expect("it is read");
+    project.until_log("a", "from outside\n");
+    project.devsup(&["restart", "a"]).ok();
+    pipe.write_all(b"too late\n").expect_err("nobody reads it any more");
+    let a = project.service("a");
+    assert!(a.run == Some(2) && a.crashes == 0 && !project.log("a").contains("too late"), "{a:#?}");
+}
+
+/// The oldest of all, whoever wrote them: also of one that is silent by now.
+#[test]
+fn all_services_together_stay_within_their_bound() {
+    let project = Project::new(&format!(
+        "name = \"together\"\nlogs.max_total = \"2MiB\"\n[defaults]\nlogs.file = \"128KiB\"\n\
+         [services.first]\ncommand = {}\n[services.then]\ncommand = {}\n",
+        badly("lines 150000 touch written sleep 600"),
+        badly("wait-for written pour")
+    ));
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    wait_until("the first has written", || project.path("written").exists());
+    let logs = project.state().expect("it is up").join("logs");
+    let of_first = || fs::read_dir(logs.join("first")).expect("listed").flatten();
+    // The newest of a live run is never removed.
+    let is_log = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|end| end == "log");
+    wait_until("its older files are removed", || of_first().filter(is_log).count() == 1);
+    project.devsup(&["stop", "then"]).ok();
+    wait_until("all are within the bound", || disk(&logs).values().sum::<u64>() <= 2 << 20);
 }
 
 /// Neither nobody, nor one who stopped reading, holds a service up.

@@ -415,3 +415,20 @@ fn the_socket_gives_each_line_once() {
     }
     assert!(ask("service=billing&service=nobody").contains("no service `nobody`"), "{}", ask("service=nobody"));
 }
+
+/// Whether it is followed or not.
+#[test]
+fn the_socket_gives_what_a_removed_service_wrote_too() {
+    let project = Project::new(&format!("{LATE}{RELOADED}"));
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    project.until_log("added", "here I am");
+    project.write("services.toml", LATE);
+    project.devsup(&["up", "-d", "--wait", "--remove-orphans"]).ok();
+    for query in ["", "follow=true"] {
+        let mut stream = UnixStream::connect(socket(&project)).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        write!(stream, "GET /v1/logs?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+        assert!(lines.any(|line| line.expect("an answer").contains("here I am")), "{query}");
+    }
+}
