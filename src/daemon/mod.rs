@@ -1,4 +1,4 @@
-//! Does what the supervisor decides: one loop on one thread. What takes as long as a disk does is done beside it ([`retaining`]).
+//! Does what the supervisor decides: one loop on one thread. What takes as long as a disk does is done beside it (`retaining`).
 //!
 //! Entered by `main` as `devsup __daemon`, started by [`crate::control::launch`]; or as `devsup __system`, which is what
 //! `up --system` becomes: the very process that systemd started, so that its signals and ours are one story. The loop waits for keepers, answers of
@@ -319,8 +319,7 @@ fn world(
     gate: Gate,
 ) -> io::Result<(World, crate::sys::lock::Lock, Command)> {
     let Begun { start, loaded, folder, lock, came, info: _, cgroups } = begun;
-    let warnings = first_warnings(&loaded, start.system);
-    let manifest = loaded.manifest;
+    let (warnings, manifest) = (first_warnings(&loaded, start.system), loaded.manifest);
     let (wanted, since) = (wanted(&start, &manifest), now().wall);
     let from = format!("{}, {}", start.by.user, convert::clock_time(since));
     let audit = audit::Audit::new(facts.clone());

@@ -423,7 +423,7 @@ fn the_socket_gives_what_a_removed_service_wrote_too() {
     project.devsup(&["up", "-d", "--wait"]).ok();
     project.until_log("added", "here I am");
     project.write("services.toml", LATE);
-    project.devsup(&["up", "-d", "--wait", "--remove-orphans"]).ok();
+    project.devsup(&["reload"]).ok();
     for query in ["", "follow=true"] {
         let mut stream = UnixStream::connect(socket(&project)).expect("it listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
