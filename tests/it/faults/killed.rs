@@ -126,9 +126,7 @@ fn what_is_left_when_both_are_killed_is_ended_and_named_by_the_next_up() {
         send(daemon, Signal::SIGKILL);
         until_gone(&[daemon, keeper]);
         // It was told by the kernel to, and takes a moment.
-        wait_until("only the main process dies with its keeper", || {
-            old.iter().filter(|&&pid| lives(pid)).count() == 2
-        });
+        wait_until("only the main process dies with its keeper", || old.iter().filter(|&&pid| lives(pid)).count() == 2);
         let up = project.devsup(&["up", "-d", "--wait"]).ok();
         assert!(up.stderr.contains("`stubborn`: run 1 of an earlier devsup had left misbehave (pid "), "{up:#?}");
         until_gone(&old);
