@@ -28,6 +28,8 @@ use crate::sys::clock;
 
 /// Between two looks for a daemon, however much is written meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at one that is about to end.
+const ENDING: Duration = Duration::from_millis(20);
 
 /// Prints until the project goes down. What is said of it goes to stderr. `folder`: the project's.
 pub(crate) async fn follow(context: &Context, folder: &Path, query: Query, printer: Printer) -> Result<(), Failure> {
@@ -73,6 +75,7 @@ struct Followed<'a> {
 
 /// One that answers.
 struct Daemon {
+    pid: u32,
     watching: Watching,
     /// The project's name, once it has said something, and whether it was on its way down.
     last: Option<(String, bool)>,
@@ -82,8 +85,10 @@ enum Turn {
     Written,
     LookAgain,
     Down(String),
-    /// Without a word.
-    DaemonGone,
+    /// Without a word that we have heard.
+    DaemonGone {
+        pid: u32,
+    },
     ReaderLeft(Failure),
 }
 
@@ -99,6 +104,10 @@ impl Followed<'_> {
                 Some(name) => Turn::Down(name),
                 None => self.turn().await,
             };
+            let turn = match turn {
+                Turn::DaemonGone { pid } => self.how_it_ended(pid).await,
+                turn => turn,
+            };
             match turn {
                 // Also of what is not wanted.
                 Turn::Written => self.owed |= self.daemon.is_none(),
@@ -111,7 +120,7 @@ impl Followed<'_> {
                     return Ok(());
                 }
                 Turn::ReaderLeft(failure) => return Err(failure),
-                Turn::DaemonGone => {
+                Turn::DaemonGone { .. } => {
                     self.last = fs::read(&self.lock).ok();
                     let what = "devsup's daemon has ended unexpectedly; here it goes on when there is another";
                     self.context.terminal.say(what);
@@ -170,10 +179,24 @@ impl Followed<'_> {
             turn = daemon => turn,
             failure = self.audience.left() => Turn::ReaderLeft(failure),
         };
-        if matches!(turn, Turn::DaemonGone) {
+        if matches!(turn, Turn::DaemonGone { .. }) {
             self.daemon = None;
         }
         turn
+    }
+
+    /// One that ends in order takes its socket away before it ends. Its last word may have found no room, when we were far behind.
+    async fn how_it_ended(&self, pid: u32) -> Turn {
+        while let Ok(found) = locate(self.context) {
+            if !found.socket.exists() {
+                return Turn::Down(found.name);
+            }
+            if found.pid != Some(pid) {
+                break;
+            }
+            tokio::time::sleep(ENDING).await;
+        }
+        Turn::DaemonGone { pid }
     }
 
     /// None is no error: history can be read, and what comes can be waited for. Answers the project's name if it was up
@@ -184,14 +207,14 @@ impl Followed<'_> {
         // Read before it is asked who lives: what is new in it and dead then was alive.
         let last = fs::read(&self.lock).ok();
         let found = locate(self.context).ok()?;
-        if found.pid.is_none() {
+        let Some(pid) = found.pid else {
             return (last.is_some() && last != self.last).then_some(found.name);
-        }
+        };
         // One that does not answer is on its way, up or down: it is looked for again.
         self.owed = true;
         let client = Client::connect(&found.socket).await.ok()?;
         let watching = Watching::open(&client).await.ok()?;
-        self.daemon = Some(Daemon { watching, last: None });
+        self.daemon = Some(Daemon { pid, watching, last: None });
         self.last = last;
         self.owed = false;
         None
@@ -207,7 +230,7 @@ impl Daemon {
                 Ok(None) | Err(_) => {
                     return match self.last.take() {
                         Some((name, true)) => Turn::Down(name),
-                        _ => Turn::DaemonGone,
+                        _ => Turn::DaemonGone { pid: self.pid },
                     };
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{daemon, keeper_of, send, socket, until_gone};
+use crate::faults::{badly, daemon, keeper_of, send, socket, until_gone};
 use crate::project::{DEADLINE, Foreground, Project, binary, wait_until};
 
 const MANIFEST: &str = r#"
@@ -240,6 +240,27 @@ fn a_follower_ends_with_its_project_and_outlives_a_daemon_that_is_killed() {
         said.stdout.trim_end().lines().last().is_some_and(|line| line.contains("exited")),
         "to the last: {said:#?}"
     );
+}
+
+/// Its reader takes nothing for so long that the daemon's words to it find no room any more, the last one neither.
+#[test]
+fn a_follower_that_is_far_behind_ends_with_its_project_too() {
+    let project = Project::new(&format!("name = \"behind\"\n[services.a]\ncommand = {}\n", badly("pour")));
+    project.devsup(&["up", "-d", "--wait"]).ok();
+    let line = format!(
+        "'{}' logs -f a | {{ read first; echo heard; until [ -e over ]; do sleep 0.1; done; cat >all; }}",
+        binary().display()
+    );
+    let mut slow = Foreground::start(project.command("sh".as_ref(), &["-c", &line]));
+    slow.until_says("heard");
+    for _ in 0..150 {
+        project.devsup(&["hold", "a"]).ok();
+        project.devsup(&["release", "a"]).ok();
+    }
+    project.devsup(&["down"]).ok();
+    project.write("over", "");
+    let said = slow.finish().ok().stderr;
+    assert!(said.ends_with("behind went down\n") && !said.contains("unexpectedly"), "{said}");
 }
 
 #[test]
