@@ -6,6 +6,7 @@ mod commands;
 mod credentials;
 mod environment;
 mod identity;
+mod log_socket;
 mod logs;
 mod mfa;
 mod order;

@@ -1,6 +1,6 @@
 //! `devsup logs` of real services: over restarts, several together, from the end, into a pipe that closes.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{badly, daemon, keeper_of, send, socket, until_gone};
+use crate::faults::{badly, daemon, keeper_of, send, until_gone};
 use crate::project::{DEADLINE, Foreground, Project, binary, wait_until};
 
-const MANIFEST: &str = r#"
+pub(super) const MANIFEST: &str = r#"
 name = "shop"
 [services.a]
 command = 'i=0; while :; do i=$((i+1)); echo "a says $i"; sleep 0.1; done'
@@ -147,7 +147,7 @@ fn who_follows_a_silent_service_sleeps() {
     assert!(follow.lives() && up.lives());
 }
 
-const RELOADED: &str = "[services.added]\ncommand = \"echo here I am; exec sleep 600\"\n";
+pub(super) const RELOADED: &str = "[services.added]\ncommand = \"echo here I am; exec sleep 600\"\n";
 
 #[test]
 fn a_service_that_a_reload_adds_is_followed_when_all_are() {
@@ -277,7 +277,7 @@ fn a_follower_that_was_there_first_ends_with_the_next_project() {
     assert!(follow.finish().ok().stderr.ends_with("shop went down\n"));
 }
 
-const LATE: &str = r#"
+pub(super) const LATE: &str = r#"
 name = "late"
 [services.a]
 command = "echo early; exec sleep 600"
@@ -411,45 +411,5 @@ fn what_is_wanted_is_found() {
     ] {
         let said = project.devsup(args);
         assert!(matches!(said.status, 1 | 2) && said.stderr.contains(words), "{args:?}: {said:#?}");
-    }
-}
-
-/// Whoever asks for a service twice, through the socket, has each line once.
-#[test]
-fn the_socket_gives_each_line_once() {
-    let project = Project::new(MANIFEST);
-    project.up_sandbox();
-    project.until_log("billing", "wrong");
-    let ask = |query: &str| {
-        let mut stream = UnixStream::connect(socket(&project)).expect("it listens");
-        write!(stream, "GET /v1/logs?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    };
-    for query in ["service=billing", "service=billing&service=billing", "service=billing&service=a&service=billing"] {
-        let answer = ask(query);
-        for line in ["one", "two", "three", "wrong"] {
-            let count = answer.matches(&format!("\"line\":\"{line}\"")).count();
-            assert_eq!(count, 1, "{query}, {line}: {answer}");
-        }
-    }
-    assert!(ask("service=billing&service=nobody").contains("no service `nobody`"), "{}", ask("service=nobody"));
-}
-
-/// Whether it is followed or not.
-#[test]
-fn the_socket_gives_what_a_removed_service_wrote_too() {
-    let project = Project::new(&format!("{LATE}{RELOADED}"));
-    project.devsup(&["up", "-d", "--wait"]).ok();
-    project.until_log("added", "here I am");
-    project.write("services.toml", LATE);
-    project.devsup(&["reload"]).ok();
-    for query in ["", "follow=true"] {
-        let mut stream = UnixStream::connect(socket(&project)).expect("it listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
-        write!(stream, "GET /v1/logs?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
-        assert!(lines.any(|line| line.expect("an answer").contains("here I am")), "{query}");
     }
 }
