@@ -30,6 +30,8 @@ use crate::sys::clock;
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at one that is about to end.
 const ENDING: Duration = Duration::from_millis(20);
+/// One that lives on has only closed its stream.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Prints until the project goes down. What is said of it goes to stderr. `folder`: the project's.
 pub(crate) async fn follow(context: &Context, folder: &Path, query: Query, printer: Printer) -> Result<(), Failure> {
@@ -187,11 +189,12 @@ impl Followed<'_> {
 
     /// One that ends in order takes its socket away before it ends. Its last word may have found no room, when we were far behind.
     async fn how_it_ended(&self, pid: u32) -> Turn {
+        let until = clock::monotonic() + ENDS_WITHIN;
         while let Ok(found) = locate(self.context) {
             if !found.socket.exists() {
                 return Turn::Down(found.name);
             }
-            if found.pid != Some(pid) {
+            if found.pid != Some(pid) || clock::monotonic() >= until {
                 break;
             }
             tokio::time::sleep(ENDING).await;
